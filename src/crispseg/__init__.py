@@ -1,0 +1,36 @@
+"""crispseg: semantic segmentation with crisp boundaries.
+
+GSCNN, Decoupled body and edge supervision, and gated fully fusion (GFF), as parts that compose: any head on any context on
+any backbone.
+
+Example:
+    >>> import torch, crispseg
+    >>> model = crispseg.create_model("decoupled", backbone="resnet18", num_classes=11, channels=32, output_stride=32)
+    >>> model.eval()(torch.rand(1, 3, 64, 96)).boundary_logits.shape
+    torch.Size([1, 1, 64, 96])
+"""
+
+from crispseg.errors import ConfigError, CrispsegError, DataError, TrainingError, WeightsError
+from crispseg.inference import Prediction, Predictor
+from crispseg.models import Segmenter, create_model, describe, load_model, save_model
+from crispseg.types import IGNORE_INDEX, LabelSpace, SegmentationOutput
+
+__all__ = [
+    "IGNORE_INDEX",
+    "ConfigError",
+    "CrispsegError",
+    "DataError",
+    "LabelSpace",
+    "Prediction",
+    "Predictor",
+    "SegmentationOutput",
+    "Segmenter",
+    "TrainingError",
+    "WeightsError",
+    "create_model",
+    "describe",
+    "load_model",
+    "save_model",
+]
+
+__version__ = "0.1.0"

@@ -1,0 +1,79 @@
+"""The application: its commands, its global options, and how errors leave it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from crispseg import __version__
+from crispseg.cli.console import print_error
+from crispseg.cli.demo import demo
+from crispseg.cli.describe import describe
+from crispseg.cli.evaluate import evaluate
+from crispseg.cli.fit import fit
+from crispseg.cli.segment import segment
+from crispseg.errors import CrispsegError, TrainingError
+
+__all__ = ["app", "main"]
+
+EXIT_TRAINING = 1
+EXIT_USER = 2
+EXIT_INTERRUPTED = 130
+
+
+class _Commands(TyperGroup):
+    """Turns what a user can mend into one line and an exit code; a bug of ours keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        if ctx.params.get("debug"):
+            return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except CrispsegError as error:
+            print_error(str(error))
+            raise typer.Exit(EXIT_TRAINING if isinstance(error, TrainingError) else EXIT_USER) from error
+        except BrokenPipeError:
+            raise  # `crispseg describe gff | head`: typer ends it quietly
+        except OSError as error:  # a full disk, a folder without write permission: theirs to mend as well
+            print_error(str(error))
+            raise typer.Exit(EXIT_USER) from error
+        except KeyboardInterrupt as error:
+            print_error("interrupted")
+            raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,  # a plain traceback can be copied into a bug report
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"crispseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+) -> None:
+    """Semantic segmentation with crisp boundaries: GSCNN, Decoupled and GFF on any backbone and context."""
+
+
+for _command in (demo, fit, evaluate, segment, describe):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Entry point of the ``crispseg`` command."""
+    app()

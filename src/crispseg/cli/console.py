@@ -1,0 +1,54 @@
+"""What the commands share on the terminal: results go to stdout, progress and errors to stderr."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+__all__ = ["error_console", "make_progress", "out_console", "print_error", "seconds_in_words"]
+
+
+def out_console() -> Console:
+    """A console on today's stdout; made anew each time, so that a redirected stream is honoured."""
+    return Console(highlight=False)
+
+
+def error_console() -> Console:
+    """A console on stderr."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_error(message: str) -> None:
+    """One ``error: …`` line on stderr, red on a terminal, never broken to the terminal's width."""
+    error_console().print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+
+
+def make_progress() -> Progress:
+    """A progress bar on stderr that goes away when it is done; plain silence where stderr is not a terminal."""
+    console = error_console()
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def seconds_in_words(seconds: float) -> str:
+    """A duration for reading.
+
+    Example:
+        >>> seconds_in_words(7.25), seconds_in_words(95), seconds_in_words(7260)
+        ('7 s', '1 min 35 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,321 @@
+"""What ``crispseg demo`` does: fit, score, draw, write the page."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import yaml
+from torch import Tensor
+
+from crispseg.cli.console import make_progress, out_console, seconds_in_words
+from crispseg.cli.report import Panel, Scene, SystemResult, render_report
+from crispseg.cli.scores import scores_table
+from crispseg.data import SegmentationDataset, build_dataset
+from crispseg.errors import ConfigError
+from crispseg.evaluate import evaluate
+from crispseg.inference import Prediction, Predictor
+from crispseg.io import atomic_write
+from crispseg.models import Segmenter, load_model
+from crispseg.pictures import (
+    boundary_picture,
+    colourise,
+    error_map,
+    flow_picture,
+    gate_picture,
+    overlay,
+    pca_picture,
+)
+from crispseg.recipes import load_recipe
+from crispseg.train import fit
+
+__all__ = ["run_demo"]
+
+BASELINE = "plain"
+MARKER = ".crispseg-demo"
+SCENES = 4
+SCENE_POOL = 12  # the shown scenes are the busiest of so many
+
+
+@dataclass(frozen=True)
+class _Story:
+    """What the page says about a system."""
+
+    title: str
+    idea: str
+
+
+STORIES = {
+    "gff": _Story(
+        "Gated fully fusion (GFF)",
+        "Every level of the network fuses with every other, through one gate map per level: where a gate is open, the "
+        "level sends its features to the others; where it is closed, it takes theirs in. A dense feature pyramid adds "
+        "context afterwards.",
+    ),
+    "gscnn": _Story(
+        "Gated shape stream (GSCNN)",
+        "A second, thin stream works at high resolution on shape alone. Gates let the deep features tell it which "
+        "edges matter; its boundaries then join the context module, and a dual-task loss keeps mask and boundary in "
+        "agreement.",
+    ),
+    "decoupled": _Story(
+        "Decoupled body and edge",
+        "A learned flow field warps features towards the inside of their object: the body. What is left over is the "
+        "edge. Each part is supervised on its own pixels, and both are merged again.",
+    ),
+    "plain": _Story(
+        "Plain baseline",
+        "The backbone's deepest features are classified and enlarged, without a branch for boundaries.",
+    ),
+}
+
+
+def run_demo(system: str, *, compare: bool, out: Path, overrides: Sequence[str]) -> Path:
+    """Train, score and show a system on toy streets.
+
+    Args:
+        system: a key of `STORIES`.
+        compare: whether to train the plain baseline as well.
+        out: the demo's folder; made if need be.
+        overrides: ``a.b=c`` changes to the recipes.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ConfigError: if `out` holds something else than a demo, or an override does not fit.
+    """
+    if compare and system == BASELINE:
+        raise ConfigError(f"--compare holds a system against the {BASELINE!r} baseline; choose another --system")
+    names = [system, BASELINE] if compare else [system]
+    _claim_folder(out, names)
+    console = out_console()
+    trained = [_train_and_score(name, out / name, overrides) for name in names]
+    for one in trained:
+        console.print(scores_table(one.result.scores, f"{one.result.title}: scores in %"))
+    result, baseline = trained[0], trained[1] if compare else None
+    page = out / "report.html"
+    html = render_report(
+        result.result,
+        baseline.result if baseline else None,
+        lead=_lead(result, baseline),
+        idea=STORIES[system].idea,
+        scenes=_scenes(result, baseline),
+        scenes_note=(
+            f"The {SCENES} busiest of the first {SCENE_POOL} validation scenes. Wrong pixels are red; "
+            "the row below each scene shows what the network can show of its inside."
+        ),
+        label_space=result.dataset.label_space,
+        facts=_facts(result, baseline),
+    )
+    with atomic_write(page) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    scores = {one.result.name: one.result.scores.to_dict() for one in trained}
+    with atomic_write(out / "scores.json") as temporary:
+        temporary.write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    console.print(f"pictures and tables: {page}", soft_wrap=True)
+    console.print(f"the model: {result.model_folder}", soft_wrap=True)
+    return page
+
+
+def _claim_folder(out: Path, names: Sequence[str]) -> None:
+    """Make the folder, or take an earlier demo's over: only what a demo wrote is ever removed."""
+    marker = out / MARKER
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out}: a file found where a folder was expected; name another")
+    if out.is_dir() and any(out.iterdir()) and not marker.exists():
+        raise ConfigError(f"--out {out}: the folder holds something else than a demo; name another or an empty one")
+    out.mkdir(parents=True, exist_ok=True)
+    marker.write_text(
+        "This folder belongs to `crispseg demo`, which overwrites its own files in it.\n", encoding="utf-8"
+    )
+    for name in names:
+        shutil.rmtree(out / name, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A trained system with what the pictures need."""
+
+    result: SystemResult
+    model: Segmenter
+    predictor: Predictor
+    dataset: SegmentationDataset
+    model_folder: Path
+    epochs: int
+    train_images: int
+    backbone: str
+
+
+def _train_and_score(name: str, folder: Path, overrides: Sequence[str]) -> _Trained:
+    console = out_console()
+    recipe = load_recipe(f"toy/{name}", list(overrides))
+    title = STORIES[name].title
+    console.print(f"[bold]{title}[/bold]: training on {recipe.data.toy_train_images} made-up streets …")
+    started = time.monotonic()
+    fitted = fit(recipe, folder)
+    seconds = time.monotonic() - started
+    console.print(f"trained in {seconds_in_words(seconds)}; scoring …")
+
+    model = load_model(fitted.model_folder)
+    predictor = Predictor(model, model.label_space)
+    dataset = build_dataset(recipe.data, "val", augment=False)
+    with make_progress() as progress:
+        task = progress.add_task("scoring", total=len(dataset))
+        scores = evaluate(
+            predictor,
+            dataset,
+            recipe.evaluate.radii_px,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    result = SystemResult(
+        name=name,
+        title=title,
+        scores=scores,
+        seconds=seconds,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        curve=_read_curve(folder / "log.jsonl"),
+        recipe_text=yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+    )
+    return _Trained(
+        result=result,
+        model=model,
+        predictor=predictor,
+        dataset=dataset,
+        model_folder=fitted.model_folder,
+        epochs=recipe.train.epochs,
+        train_images=recipe.data.toy_train_images,
+        backbone=recipe.model.backbone,
+    )
+
+
+def _read_curve(log: Path) -> tuple[tuple[int, float], ...]:
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    return tuple((int(line["epoch"]), float(line["mean_iou"])) for line in lines if "mean_iou" in line)
+
+
+def _lead(result: _Trained, baseline: _Trained | None) -> str:
+    both = " The plain baseline had the same backbone, scenes and schedule." if baseline else ""
+    return (
+        f"A {result.backbone} without pretraining saw {result.train_images} procedurally drawn street scenes "
+        f"{result.epochs} times, in {seconds_in_words(result.result.seconds)}; everything below was measured on "
+        f"{len(result.dataset)} scenes that it never saw.{both}"
+    )
+
+
+def _facts(result: _Trained, baseline: _Trained | None) -> dict[str, str]:
+    total = result.result.seconds + (baseline.result.seconds if baseline else 0.0)
+    return {
+        "command": shlex.join(["crispseg", *sys.argv[1:]]),
+        "recipe": f"toy/{result.result.name}" + (f" and toy/{BASELINE}" if baseline else ""),
+        "training time": seconds_in_words(total),
+        "machine": f"{_processor_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "device": "GPU" if torch.cuda.is_available() else "CPU",
+        "software": f"Python {platform.python_version()}, torch {torch.__version__}, {platform.system()}",
+        "model": str(result.model_folder),
+    }
+
+
+def _processor_name() -> str:
+    """What the processor calls itself; Linux keeps that in a file, elsewhere Python knows."""
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _scenes(ours: _Trained, baseline: _Trained | None) -> list[Scene]:
+    pool = range(min(SCENE_POOL, len(ours.dataset)))
+    busiest = sorted(pool, key=lambda index: -_boundary_length(ours.dataset.sample(index).labels))[:SCENES]
+    return [_scene(ours, baseline, index) for index in sorted(busiest)]
+
+
+def _boundary_length(labels: npt.NDArray[np.uint8]) -> int:
+    return int((labels[1:] != labels[:-1]).sum() + (labels[:, 1:] != labels[:, :-1]).sum())
+
+
+def _scene(ours: _Trained, baseline: _Trained | None, index: int) -> Scene:
+    image, labels, name = ours.dataset.sample(index)
+    palette = ours.dataset.label_space.palette
+    prediction = ours.predictor(image)
+    truth_note = f"{len(np.unique(labels[labels != 255]))} classes"
+    panels = [
+        Panel("image", image, smooth=True),
+        Panel("truth", colourise(labels, palette), truth_note),
+        Panel("prediction", colourise(prediction.labels, palette), _share_right(prediction, labels)),
+        Panel("overlay", overlay(image, prediction.labels, palette), smooth=True),
+        Panel("boundaries", boundary_picture(prediction.boundaries()), _boundary_note(prediction)),
+        Panel("wrong pixels", error_map(prediction.labels, labels)),
+    ]
+    if baseline is not None:
+        other = baseline.predictor(image)
+        panels += [
+            Panel("plain baseline", colourise(other.labels, palette), _share_right(other, labels)),
+            Panel("wrong pixels of the baseline", error_map(other.labels, labels)),
+            Panel("difference", _gain_map(labels, prediction.labels, other.labels), "green: won, red: lost"),
+        ]
+    return Scene(f"Scene {name}", "", tuple(panels), _maps(ours.model, image))
+
+
+def _share_right(prediction: Prediction, labels: npt.NDArray[np.uint8]) -> str:
+    known = labels != 255
+    return f"{100 * float((prediction.labels == labels)[known].mean()):.1f} % of the pixels right"
+
+
+def _boundary_note(prediction: Prediction) -> str:
+    if prediction.boundary_probability is not None:
+        return "the boundary branch's probability"
+    return "of the predicted labels"
+
+
+def _gain_map(
+    labels: npt.NDArray[np.uint8], ours: npt.NDArray[np.uint8], baseline: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.uint8]:
+    """Where only we are right: green; where only the baseline is: red; dark elsewhere, lighter where both are wrong."""
+    picture = np.full((*labels.shape, 3), 34, dtype=np.uint8)
+    known = labels != 255
+    ours_right, baseline_right = ours == labels, baseline == labels
+    picture[known & ~ours_right & ~baseline_right] = (120, 120, 120)
+    picture[known & ours_right & ~baseline_right] = (64, 200, 120)
+    picture[known & ~ours_right & baseline_right] = (232, 76, 61)
+    return picture
+
+
+def _maps(model: Segmenter, image: npt.NDArray[np.uint8]) -> tuple[Panel, ...]:
+    """Pictures of what the head shows of its inside."""
+    batch = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    with torch.inference_mode():
+        maps = model(batch.to(next(model.parameters()).device), with_maps=True).maps
+    size_hw = image.shape[:2]
+    return tuple(_map_panel(key, values[0].float().cpu(), (size_hw[0], size_hw[1])) for key, values in maps.items())
+
+
+def _map_panel(key: str, values: Tensor, size_hw: tuple[int, int]) -> Panel:
+    kind, _, number = key.rpartition("_")
+    if kind == "gate":
+        return Panel(f"gate of level {number}", gate_picture(values, size_hw), _mean_note(values), smooth=True)
+    if kind == "attention":
+        return Panel(f"attention of gate {number}", gate_picture(values, size_hw), _mean_note(values), smooth=True)
+    if key == "flow_px":
+        longest = float(values.norm(dim=0).max())
+        return Panel("flow", flow_picture(values, size_hw), f"hue: direction; up to {longest:.1f} cells", smooth=True)
+    if values.shape[0] == 1:
+        return Panel(key.replace("_", " "), gate_picture(values / values.max().clamp(min=1e-6), size_hw), smooth=True)
+    return Panel(f"{key} features", pca_picture(values, size_hw), "three main directions as colours", smooth=True)
+
+
+def _mean_note(values: Tensor) -> str:
+    return f"mean {float(values.mean()):.2f}"

@@ -1,0 +1,40 @@
+"""``crispseg fit``: train a recipe."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crispseg.cli.console import out_console, seconds_in_words
+
+__all__ = ["fit"]
+
+
+def fit(
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe file, or the name of a packaged one, such as [b]camvid/quick_cpu[/b].")
+    ],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A.B=C", help="Change one value of the recipe; may be given often."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder.", show_default="runs/ and the recipe's name")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+) -> None:
+    """Train a recipe; the best model lands in the run's folder, ready for evaluate and segment."""
+    from crispseg.recipes import load_recipe
+
+    values = load_recipe(recipe, set_ or [])
+    from crispseg.train import fit as train  # Lightning takes seconds more; a mistyped key should not wait for it
+
+    folder = out if out is not None else Path("runs") / values.name
+    started = time.monotonic()
+    result = train(values, folder, resume=resume)
+    console = out_console()
+    console.print(f"trained in {seconds_in_words(time.monotonic() - started)}; the best model: {result.model_folder}")
+    console.print(f"next: crispseg segment {result.model_folder} IMAGES… --out predictions", style="dim")

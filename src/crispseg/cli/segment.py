@@ -1,0 +1,136 @@
+"""``crispseg segment``: label masks, overlays and boundary maps of images."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crispseg.cli.console import make_progress, out_console, print_error
+from crispseg.cli.device import choose_device
+from crispseg.errors import ConfigError, DataError
+
+__all__ = ["collect_images", "parse_scales", "segment"]
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+"""What a folder is searched for; a file that is named outright may end as it likes."""
+
+
+def segment(
+    model: Annotated[str, typer.Argument(help="A model folder, for instance [b]runs/NAME/model[/b].")],
+    images: Annotated[list[str], typer.Argument(help="Image files, folders (searched with their sub-folders), globs.")],
+    out: Annotated[Path, typer.Option(help="Where the pictures go; made if need be.")],
+    scales: Annotated[str, typer.Option(help="Average over these sizes of the image, as in 0.75,1.0,1.25.")] = "1.0",
+    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored image.")] = False,
+    window: Annotated[
+        tuple[int, int] | None, typer.Option(metavar="H W", help="Slide a window of this size over the image.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …", show_default="a GPU where there is one")] = None,
+) -> None:
+    """Segment images: writes NAME_labels.png, NAME_overlay.png and NAME_boundaries.png for each.
+
+    Labels hold the ids of the model's label table; boundaries hold the probability times 255. Images from folders keep
+    their place below the folder. A broken image is reported at the end, and the others are still done.
+    """
+    import numpy as np
+
+    from crispseg.inference import Predictor
+    from crispseg.io import write_png
+    from crispseg.models import load_model
+
+    scale_values = parse_scales(scales)
+    targets = collect_images(images, out)
+    network = load_model(model, device=choose_device(device))
+    predictor = Predictor(network, scales=scale_values, flip=flip, window_hw=window)
+
+    broken: list[str] = []
+    with make_progress() as progress:
+        for target, source in progress.track(targets.items(), description="segmenting", total=len(targets)):
+            try:
+                prediction = predictor(source)
+            except (DataError, OSError) as error:
+                broken.append(str(error))
+                continue
+            stem = str(out / target)
+            prediction.save(f"{stem}_labels.png")
+            write_png(f"{stem}_overlay.png", prediction.overlay())
+            write_png(f"{stem}_boundaries.png", np.rint(255 * prediction.boundaries()).astype(np.uint8))
+
+    done = len(targets) - len(broken)
+    out_console().print(f"{done} of {len(targets)} images segmented into {out}", soft_wrap=True)
+    if broken:
+        for message in broken:
+            print_error(message)
+        raise typer.Exit(1)
+
+
+def collect_images(arguments: Sequence[str], out: Path) -> dict[Path, Path]:
+    """Find the images that the arguments name.
+
+    Args:
+        arguments: files, folders and glob patterns.
+        out: the folder that the results go to; what already lies in it is not taken from a folder that holds it.
+
+    Returns:
+        For each image, by its result's path below `out` without ending: the image's path.
+
+    Raises:
+        DataError: if an argument names nothing, a folder has no image, or two images' results would have one name.
+    """
+    found: dict[Path, Path] = {}
+    for argument in arguments:
+        path = Path(argument)
+        if path.is_dir():
+            pairs = _images_below(path, out)
+        elif path.is_file():
+            pairs = [(Path(path.stem), path)]
+        else:
+            matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True))]
+            pairs = [(Path(match.stem), match) for match in matches if match.is_file()]
+            if not pairs:
+                raise DataError(f"{argument}: no such file or folder, and no file fits it as a pattern")
+        for target, source in pairs:
+            other = found.setdefault(target, source)
+            if other.resolve() != source.resolve():
+                raise DataError(
+                    f"{other} and {source} would both be written as {out / target}_*.png; "
+                    "give the folder above both instead, so that sub-folders are kept, or segment them into two folders"
+                )
+    return found
+
+
+def _images_below(folder: Path, out: Path) -> list[tuple[Path, Path]]:
+    inside_out = out.resolve()
+    if inside_out == folder.resolve():
+        raise ConfigError(
+            f"--out {out} is also a folder of images, where results would be taken for images; name another"
+        )
+    below = [source for source in sorted(folder.rglob("*")) if source.suffix.lower() in IMAGE_SUFFIXES]
+    if inside_out.is_relative_to(folder.resolve()):  # an earlier run's results
+        below = [source for source in below if not source.resolve().is_relative_to(inside_out)]
+    sources = [source for source in below if source.is_file()]
+    if not sources:
+        raise DataError(f"{folder}: no images found; files ending in {', '.join(sorted(IMAGE_SUFFIXES))} expected")
+    return [(source.relative_to(folder).with_suffix(""), source) for source in sources]
+
+
+def parse_scales(text: str) -> tuple[float, ...]:
+    """Read ``"0.75,1.0"``.
+
+    Raises:
+        ConfigError: unless every part is a positive number.
+
+    Example:
+        >>> parse_scales("0.75,1.0")
+        (0.75, 1.0)
+    """
+    try:
+        scales = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        scales = ()
+    if not scales or not all(0 < scale < float("inf") for scale in scales):
+        raise ConfigError(f"--scales {text}: positive numbers with commas between them expected, as in 0.75,1.0,1.25")
+    return scales

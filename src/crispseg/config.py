@@ -1,0 +1,136 @@
+"""A recipe: values only, frozen and strict. An unknown key is an error that names the nearest known one.
+
+The sections are the rooms that read them: ``model`` is for `crispseg.models`, ``data`` for `crispseg.data`, ``loss`` for
+`crispseg.losses`, ``train`` for `crispseg.train`, ``evaluate`` for `crispseg.evaluate`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = ["DataConfig", "EvaluateConfig", "LossConfig", "ModelConfig", "Recipe", "TrainConfig"]
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Values(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+
+class ModelConfig(_Values):
+    """Everything that `crispseg.create_model` needs to build the same network again."""
+
+    head: str = "gff"
+    backbone: str = "resnet50s"
+    context: str | None = None  # None: the head's own, as in its paper
+    output_stride: Literal[8, 16, 32] = 8
+    channels: PositiveInt = 256  # width of the head
+    pretrained: bool = False  # timm's ImageNet weights, from the Hub
+    backbone_weights: str | None = None  # a file with the backbone's weights instead
+    head_options: dict[str, Any] = Field(default_factory=dict)  # keyword arguments of the head's class
+    context_options: dict[str, Any] = Field(default_factory=dict)  # keyword arguments of the context's class
+
+
+class DataConfig(_Values):
+    """Where the images are and how they are cut and varied."""
+
+    layout: str = "folder"  # a name in crispseg.data.LAYOUTS: toy_streets, camvid, folder
+    root: str | None = None
+    labels: str | None = None  # name of a packaged table or path of a YAML file; None: the layout's own
+    train_split: str = "train"
+    val_split: str = "val"
+    crop_hw: tuple[PositiveInt, PositiveInt] = (512, 512)
+    scale_range: tuple[float, float] = (0.75, 2.0)
+    flip_probability: Probability = 0.5
+    jitter: Annotated[float, Field(ge=0, lt=1)] = 0.04  # brightness, contrast, saturation: ±10 of 255
+    hue_jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    blur_probability: Probability = 0.0
+    workers: Annotated[int, Field(ge=0)] = 2
+    cache: bool = False  # keep decoded images in memory: 4 bytes per pixel of the data set
+    # toy streets only: made on the fly, seeded by the index
+    toy_train_images: PositiveInt = 400
+    toy_val_images: PositiveInt = 40
+    toy_size_hw: tuple[PositiveInt, PositiveInt] = (192, 256)
+    toy_seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DataConfig:
+        low, high = self.scale_range
+        if not 0 < low <= high:
+            raise ValueError(f"scale_range is ({low}, {high}); two positive numbers in ascending order expected")
+        return self
+
+
+class LossConfig(_Values):
+    """Weights of the named terms; None: the paper's of that head. See `crispseg.losses.build_loss`."""
+
+    segmentation: Literal["cross_entropy", "ohem"] = "cross_entropy"
+    auxiliary_weight: Annotated[float, Field(ge=0)] = 0.4
+    class_weights: tuple[float, ...] | None = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    ohem_probability: Probability = 0.7
+    ohem_min_kept: PositiveInt = 100_000
+    boundary_radius_px: PositiveInt = 1
+    # GSCNN, section 3.2 and 3.3
+    edge_weight: Annotated[float, Field(ge=0)] | None = None  # GSCNN λ1 20, Decoupled λ4 25
+    dual_boundary_weight: Annotated[float, Field(ge=0)] = 1.0  # λ3
+    dual_segmentation_weight: Annotated[float, Field(ge=0)] = 1.0  # λ4
+    dual_threshold: Probability = 0.8
+    gumbel_temperature: Annotated[float, Field(gt=0)] = 1.0
+    # Decoupled, section 3.4
+    body_weight: Annotated[float, Field(ge=0)] = 1.0  # λ1
+    edge_segmentation_weight: Annotated[float, Field(ge=0)] = 1.0  # λ5
+    hard_fraction: Annotated[float, Field(gt=0, le=1)] = 0.10  # K / N
+    hard_boundary_threshold: Probability = 0.8  # t_b
+    relaxation_radius_px: PositiveInt = 1
+
+
+class TrainConfig(_Values):
+    """The optimisation."""
+
+    epochs: PositiveInt = 100
+    max_steps: PositiveInt | None = None  # optimiser steps; ends the run before `epochs` if smaller
+    batch_size: PositiveInt = 8  # images per optimiser step and process, before accumulation
+    accumulate: PositiveInt = 1
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: Annotated[float, Field(gt=0)] = 0.01
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    backbone_lr_factor: Annotated[float, Field(ge=0)] = 1.0
+    poly_power: Annotated[float, Field(ge=0)] = 0.9
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    precision: Literal["32", "bf16", "fp16"] = "32"
+    channels_last: bool = True
+    sync_batchnorm: bool = True  # has no effect with one process
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None  # evaluate and keep an average of the weights
+    seed: Annotated[int, Field(ge=0)] = 0
+    validate_every: PositiveInt = 1  # epochs
+    picture_count: Annotated[int, Field(ge=0)] = 4  # validation images shown in TensorBoard
+    devices: int | Literal["auto"] = "auto"
+    accelerator: str = "auto"
+
+
+class EvaluateConfig(_Values):
+    """How the validation images are scored."""
+
+    batch_size: PositiveInt = 1
+    radii_px: tuple[PositiveInt, ...] = (1, 2, 3, 5)
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    window_hw: tuple[PositiveInt, PositiveInt] | None = None
+
+
+class Recipe(_Values):
+    """One experiment."""
+
+    name: str = "run"
+    description: str = ""
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    data: DataConfig = Field(default_factory=DataConfig)
+    loss: LossConfig = Field(default_factory=LossConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)

@@ -1,0 +1,18 @@
+"""Context modules: what a head lets the top feature map know of its surroundings.
+
+Each is ``context(features, extra=None)`` → (N, out_channels, h, w): the extra branch carries another map (GSCNN's boundary)
+into the module, wherever the module merges its branches.
+"""
+
+from crispseg.context.aspp import ASPP, DenseASPP
+from crispseg.context.base import Context
+from crispseg.context.pooling import Identity, PyramidPooling
+
+__all__ = ["ASPP", "CONTEXTS", "Context", "DenseASPP", "Identity", "PyramidPooling"]
+
+CONTEXTS: dict[str, type[Context]] = {
+    "identity": Identity,
+    "ppm": PyramidPooling,
+    "aspp": ASPP,
+    "dense_aspp": DenseASPP,
+}

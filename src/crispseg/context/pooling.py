@@ -1,0 +1,66 @@
+"""Identity (FCN) and pyramid pooling (PSPNet)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from crispseg.context.base import Context
+from crispseg.layers.conv import ConvNormAct
+from crispseg.ops.resize import resize
+
+__all__ = ["Identity", "PyramidPooling"]
+
+
+class Identity(Context):
+    """No context: one 3×3 convolution to the head's width, as in a fully convolutional network (Long et al., 2015)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int, extra_channels: int = 0) -> None:
+        super().__init__(in_channels, channels, stride, extra_channels)
+        self.reduce = ConvNormAct(in_channels, channels)
+        self.merge = ConvNormAct(2 * channels, channels, 1) if extra_channels else nn.Identity()
+
+    def forward(self, features: Tensor, extra: Tensor | None = None) -> Tensor:
+        """See `Context.forward`."""
+        branches = [self.reduce(features), *self.extra_features(features, extra)]
+        merged: Tensor = self.merge(torch.cat(branches, dim=1) if len(branches) > 1 else branches[0])
+        return merged
+
+
+class PyramidPooling(Context):
+    """Pyramid pooling module (Zhao et al., PSPNet, 2017): means over 1, 2², 3² and 6² regions beside the map itself.
+
+    Args:
+        in_channels: see `Context`.
+        channels: see `Context`.
+        stride: see `Context`.
+        extra_channels: see `Context`.
+        bins: regions per side.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int,
+        extra_channels: int = 0,
+        *,
+        bins: tuple[int, ...] = (1, 2, 3, 6),
+    ) -> None:
+        super().__init__(in_channels, channels, stride, extra_channels)
+        self.bins = tuple(bins)
+        branch_channels = max(1, in_channels // len(self.bins))
+        self.branches = nn.ModuleList(ConvNormAct(in_channels, branch_channels, 1) for _ in self.bins)
+        merged_channels = in_channels + len(self.bins) * branch_channels + (channels if extra_channels else 0)
+        self.merge = ConvNormAct(merged_channels, channels)
+
+    def forward(self, features: Tensor, extra: Tensor | None = None) -> Tensor:
+        """See `Context.forward`."""
+        height, width = features.shape[-2:]
+        pooled = [
+            resize(branch(functional.adaptive_avg_pool2d(features, bins)), (height, width))
+            for bins, branch in zip(self.bins, self.branches, strict=True)
+        ]
+        merged: Tensor = self.merge(torch.cat([features, *pooled, *self.extra_features(features, extra)], dim=1))
+        return merged

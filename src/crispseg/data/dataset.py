@@ -1,0 +1,193 @@
+"""The one data set class; what differs between data sets is the source and the label table."""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any, TypedDict
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, get_worker_info
+
+from crispseg.config import DataConfig
+from crispseg.data.layouts import LAYOUTS
+from crispseg.data.records import Sample, SampleSource
+from crispseg.data.transforms import JointTransform
+from crispseg.errors import ConfigError, nearest_name
+from crispseg.types import LabelSpace
+
+__all__ = ["Item", "SegmentationDataset", "build_dataset"]
+
+
+class Item(TypedDict):
+    """What a data set gives to a loader.
+
+    Keys:
+        image: (3, H, W) float32 RGB in [0, 1].
+        labels: (H, W) int64 train ids, 255 = ignore.
+        name: of the sample.
+    """
+
+    image: Tensor
+    labels: Tensor
+    name: str
+
+
+class SegmentationDataset(Dataset[Item]):
+    """Images with labels, from any source, varied by any joint transform.
+
+    What comes out depends on the source, the seed, the epoch and the index only: not on the order of calls, and not on
+    the number of workers.
+
+    Args:
+        source: reads or makes the samples.
+        label_space: the classes of their labels.
+        transform: varies a sample; None leaves images whole.
+        seed: of the transform's draws.
+        cache: keep every decoded sample in memory, shared with workers that are forked after construction.
+
+    Attributes:
+        label_space: as given.
+        names: one per sample.
+    """
+
+    def __init__(
+        self,
+        source: SampleSource,
+        label_space: LabelSpace,
+        transform: JointTransform | None = None,
+        *,
+        seed: int = 0,
+        cache: bool = False,
+    ) -> None:
+        self.label_space = label_space
+        self.names = list(source.names)
+        self.transform = transform
+        self.seed = seed
+        self._source = source
+        # Persistent workers keep their copy of the data set; shared memory is how the epoch reaches them.
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        self._cache = _SampleCache(source) if cache else None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Item:
+        if get_worker_info() is not None and cv2.getNumThreads() > 1:
+            cv2.setNumThreads(1)  # workers are the parallelism; OpenCV's pool in each would fight for the cores
+        image, labels, name = self.sample(index)
+        if self.transform is not None:
+            rng = np.random.default_rng((self.seed, self.epoch, index % len(self)))
+            image, labels = self.transform(image, labels, rng)
+        channels_first = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        return Item(
+            image=channels_first.to(torch.float32).div_(255),
+            labels=torch.from_numpy(np.ascontiguousarray(labels)).to(torch.int64),
+            name=name,
+        )
+
+    def sample(self, index: int) -> Sample:
+        """One whole sample as it is read or made, without transform.
+
+        Args:
+            index: from 0, or negative from the end.
+
+        Raises:
+            IndexError: if there is no such sample.
+            DataError: if its files are broken or do not fit together or to the table.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sample {index} of a data set with {len(self)}")
+        index %= len(self)
+        return self._source.sample(index) if self._cache is None else self._cache.sample(index)
+
+    @property
+    def epoch(self) -> int:
+        """What `set_epoch` was last told, 0 at first."""
+        return int(self._epoch.item())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch's variation, for this process and for every worker, persistent ones too.
+
+        Call it before the loader's iterator is made: an iterator asks its workers for the first batches at once.
+
+        Args:
+            epoch: from 0.
+        """
+        self._epoch.fill_(epoch)
+
+
+def build_dataset(config: DataConfig, split: str, augment: bool, seed: int = 0) -> SegmentationDataset:
+    """The data set that a recipe's ``data`` section describes.
+
+    Args:
+        config: the section.
+        split: ``"train"`` or ``"val"``, which the section translates into names, or a split's name itself.
+        augment: whether to vary and crop; without it images come whole and unchanged.
+        seed: of the variation.
+
+    Raises:
+        ConfigError: if there is no such layout or label table.
+        DataError: if the root is missing or empty, or images and label files do not pair.
+
+    Example:
+        >>> data = build_dataset(DataConfig(layout="toy_streets", toy_size_hw=(48, 64)), "val", augment=False)
+        >>> len(data), tuple(data[0]["image"].shape), data.names[0]
+        (40, (3, 48, 64), 'toy_val_00000')
+    """
+    if config.layout not in LAYOUTS:
+        raise ConfigError(f"data.layout: unknown layout {config.layout!r}; {nearest_name(config.layout, LAYOUTS)}")
+    folder = {"train": config.train_split, "val": config.val_split}.get(split, split)
+    source, label_space = LAYOUTS[config.layout](config, folder)
+    transform = None
+    if augment:
+        transform = JointTransform(
+            crop_hw=config.crop_hw,
+            scale_range=config.scale_range,
+            flip_probability=config.flip_probability,
+            jitter=config.jitter,
+            hue_jitter=config.hue_jitter,
+            blur_probability=config.blur_probability,
+        )
+    return SegmentationDataset(source, label_space, transform, seed=seed, cache=config.cache)
+
+
+class _SampleCache:
+    """Decoded samples in one anonymous memory map, filled as they are first asked for.
+
+    Forked workers share the map, so each sample is decoded once in all. Workers that are spawned get an empty cache of
+    their own. Two workers that decode the same sample at once write the same bytes.
+    """
+
+    def __init__(self, source: SampleSource) -> None:
+        self._source = source
+        sizes = np.array([source.size_hw(index) for index in range(len(source.names))], dtype=np.int64).reshape(-1, 2)
+        self._sizes = sizes
+        self._ends = np.cumsum(sizes[:, 0] * sizes[:, 1] * 4)
+        self._allocate()
+
+    def _allocate(self) -> None:
+        total, count = int(self._ends[-1]) if len(self._ends) else 0, len(self._ends)
+        self._bytes = np.frombuffer(mmap.mmap(-1, max(1, total)), dtype=np.uint8)
+        self._filled = np.frombuffer(mmap.mmap(-1, max(1, count)), dtype=np.uint8)
+
+    def sample(self, index: int) -> Sample:
+        height, width = (int(v) for v in self._sizes[index])
+        end, pixels = int(self._ends[index]), height * width
+        image = self._bytes[end - 4 * pixels : end - pixels].reshape(height, width, 3)
+        labels = self._bytes[end - pixels : end].reshape(height, width)
+        if not self._filled[index]:
+            read = self._source.sample(index)
+            image[...], labels[...] = read.image, read.labels
+            self._filled[index] = 1
+        # Copies, so that nobody who draws on a sample changes the next epoch.
+        return Sample(image.copy(), labels.copy(), self._source.names[index])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_source": self._source, "_sizes": self._sizes, "_ends": self._ends}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._allocate()

@@ -1,0 +1,129 @@
+"""Samples and where they come from: files on disk, or anything else that can be asked by index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from crispseg.errors import DataError
+from crispseg.io import image_size_hw, read_image, read_label_ids
+from crispseg.types import LabelSpace
+
+__all__ = ["FileSource", "Record", "Sample", "SampleSource", "train_ids"]
+
+
+class Sample(NamedTuple):
+    """One image and its labels, before tensors.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        labels: (H, W) uint8 train ids, 255 = ignore.
+        name: without folder and suffix.
+    """
+
+    image: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8]
+    name: str
+
+
+class SampleSource(Protocol):
+    """What a layout hands to `SegmentationDataset`: as many samples as names, each the same at every call."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """One per sample, in order."""
+        ...
+
+    def size_hw(self, index: int) -> tuple[int, int]:
+        """Height and width of a sample, without reading all of it."""
+        ...
+
+    def sample(self, index: int) -> Sample:
+        """Read or make a sample."""
+        ...
+
+
+@dataclass(frozen=True)
+class Record:
+    """The two files of a sample."""
+
+    name: str
+    image: Path
+    labels: Path
+
+
+class FileSource:
+    """Samples from pairs of files, their raw ids translated by a label table.
+
+    Args:
+        records: one per sample.
+        label_space: the table of the label files.
+    """
+
+    def __init__(self, records: Sequence[Record], label_space: LabelSpace) -> None:
+        self.records = tuple(records)
+        self.label_space = label_space
+        self.names = [record.name for record in self.records]
+
+    def size_hw(self, index: int) -> tuple[int, int]:
+        """From the image's header."""
+        return image_size_hw(self.records[index].image)
+
+    def sample(self, index: int) -> Sample:
+        """Read both files.
+
+        Raises:
+            DataError: if one is broken, their sizes differ, or the labels hold ids outside the table.
+        """
+        record = self.records[index]
+        image = read_image(record.image)
+        raw = read_label_ids(record.labels)
+        if image.shape[:2] != raw.shape:
+            raise DataError(
+                f"{record.labels}: labels are {raw.shape[0]}×{raw.shape[1]} (height×width), their image {record.image} "
+                f"is {image.shape[0]}×{image.shape[1]}; both must have one size"
+            )
+        return Sample(image, train_ids(raw, self.label_space, str(record.labels)), record.name)
+
+
+def train_ids(raw: npt.NDArray[np.uint16], label_space: LabelSpace, source: str = "labels") -> npt.NDArray[np.uint8]:
+    """Translate raw ids to train ids.
+
+    Args:
+        raw: (H, W) uint16.
+        label_space: the table to translate by.
+        source: what to call the labels in errors, for instance the file's path.
+
+    Returns:
+        (H, W) uint8 train ids, 255 = ignore.
+
+    Raises:
+        DataError: if ids are not in the table; it lists them with their pixel counts.
+    """
+    translated = label_space.lookup[raw]
+    if translated.size and translated.min() < 0:
+        values, counts = np.unique(raw[translated < 0], return_counts=True)
+        listed = ", ".join(f"{value} ({count} px)" for value, count in list(zip(values, counts, strict=True))[:8])
+        more = f" and {len(values) - 8} more" if len(values) > 8 else ""
+        known = sorted({*label_space.ignore_ids, *(raw_id for entry in label_space.classes for raw_id in entry.ids)})
+        raise DataError(
+            f"{source}: ids outside the label table {label_space.name!r}: {listed}{more}; it knows {_ranges(known)} and 255"
+            "; add them to the table, to a class or to ignore_ids, or repair the file"
+        )
+    return translated.astype(np.uint8)
+
+
+def _ranges(values: Sequence[int]) -> str:
+    """``0-10, 12``, rather than twelve numbers."""
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and value == runs[-1][1] + 1:
+            runs[-1][1] = value
+        else:
+            runs.append([value, value])
+    return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)

@@ -1,0 +1,153 @@
+"""Joint variation of images and labels, on uint8 arrays: this is the hot path of training on a CPU."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from crispseg.types import IGNORE_INDEX
+
+__all__ = ["JointTransform", "colour_matrix", "jitter_colours", "random_crop"]
+
+UInt8 = npt.NDArray[np.uint8]
+
+# ImageNet's mean colour: after a model's normalisation the padding is about zero.
+_FILL_RGB = (124, 116, 104)
+_LUMA = np.array([0.299, 0.587, 0.114])
+_RGB_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+
+
+@dataclass(frozen=True)
+class JointTransform:
+    """The papers' training transform: random scale, crop with padding, flip, colour jitter and blur.
+
+    The window is cut first and only the window is resampled, which gives the same picture as scaling the whole image
+    and costs a fraction. Images are resampled by area where they shrink and bilinearly where they grow, labels to the
+    nearest pixel centre; padding is mean-coloured and its labels are ignore.
+
+    Attributes:
+        crop_hw: height and width of what comes out.
+        scale_range: image scale, drawn uniformly.
+        flip_probability: of the horizontal flip.
+        jitter: brightness, contrast and saturation factors are drawn uniformly from 1 ± this.
+        hue_jitter: hue is turned by up to ± this part of the full circle.
+        blur_probability: of a Gaussian blur with σ from 0.15 to 1.3 px.
+    """
+
+    crop_hw: tuple[int, int]
+    scale_range: tuple[float, float] = (1.0, 1.0)
+    flip_probability: float = 0.0
+    jitter: float = 0.0
+    hue_jitter: float = 0.0
+    blur_probability: float = 0.0
+
+    def __call__(self, image: UInt8, labels: UInt8, rng: np.random.Generator) -> tuple[UInt8, UInt8]:
+        """Vary one sample.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; not changed.
+            labels: (H, W) uint8 train ids; not changed.
+            rng: draws every choice.
+
+        Returns:
+            Image (h, w, 3) and labels (h, w) with (h, w) = `crop_hw`.
+        """
+        image, labels = random_crop(image, labels, self.crop_hw, rng.uniform(*self.scale_range), rng)
+        if rng.random() < self.flip_probability:
+            image, labels = cv2.flip(image, 1), cv2.flip(labels, 1)
+        if self.jitter or self.hue_jitter:
+            brightness, contrast, saturation = rng.uniform(1 - self.jitter, 1 + self.jitter, 3)
+            turn = rng.uniform(-self.hue_jitter, self.hue_jitter)
+            image = jitter_colours(image, brightness, contrast, saturation, turn)
+        if rng.random() < self.blur_probability:
+            image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.15, 1.3))
+        return image, labels
+
+
+def random_crop(
+    image: UInt8, labels: UInt8, crop_hw: tuple[int, int], scale: float, rng: np.random.Generator
+) -> tuple[UInt8, UInt8]:
+    """Cut a random window that has the wanted size after scaling.
+
+    Where the scaled image is smaller than the window, the image lies at a random place inside it.
+
+    Args:
+        image: (H, W, 3) uint8.
+        labels: (H, W) uint8.
+        crop_hw: the size that comes out.
+        scale: output pixels per input pixel.
+        rng: draws the place.
+
+    Returns:
+        Image and labels of the size `crop_hw`; padding is mean-coloured and ignore.
+    """
+    window_h = max(1, round(crop_hw[0] / scale))
+    window_w = max(1, round(crop_hw[1] / scale))
+    top, rows, pad_top, pad_bottom = _place(labels.shape[0], window_h, rng)
+    left, columns, pad_left, pad_right = _place(labels.shape[1], window_w, rng)
+    image = image[top : top + rows, left : left + columns]
+    labels = labels[top : top + rows, left : left + columns]
+    if pad_top or pad_bottom or pad_left or pad_right:
+        pads = (pad_top, pad_bottom, pad_left, pad_right)
+        image = cv2.copyMakeBorder(image, *pads, cv2.BORDER_CONSTANT, value=_FILL_RGB)
+        labels = cv2.copyMakeBorder(labels, *pads, cv2.BORDER_CONSTANT, value=IGNORE_INDEX)
+    if (window_h, window_w) != crop_hw:
+        size_wh = (crop_hw[1], crop_hw[0])
+        shrinks = window_h >= crop_hw[0] and window_w >= crop_hw[1]
+        image = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        # Plain INTER_NEAREST takes the pixel's corner for its centre, which moves labels half a pixel off their image.
+        labels = cv2.resize(labels, size_wh, interpolation=cv2.INTER_NEAREST_EXACT)
+    return image, labels
+
+
+def jitter_colours(image: UInt8, brightness: float, contrast: float, saturation: float, hue_turn: float) -> UInt8:
+    """Change brightness, contrast (about the image's mean grey), saturation and hue in one pass.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        brightness: factor of every value.
+        contrast: factor of the distance from the image's mean grey.
+        saturation: factor of the distance from each pixel's own grey.
+        hue_turn: turn of the hue, in parts of the full circle.
+
+    Returns:
+        (H, W, 3) uint8 RGB, clipped to 0–255.
+    """
+    matrix = colour_matrix(saturation, hue_turn)
+    mean_grey = float(_LUMA @ cv2.mean(image)[:3]) * brightness
+    affine = np.empty((3, 4), dtype=np.float32)
+    affine[:, :3] = brightness * contrast * matrix
+    affine[:, 3] = (1 - contrast) * mean_grey
+    changed: UInt8 = cv2.transform(image, affine)
+    return changed
+
+
+def colour_matrix(saturation: float, hue_turn: float) -> npt.NDArray[np.float64]:
+    """The RGB matrix that scales and turns chroma and keeps luma (ITU-R BT.601), by way of YIQ.
+
+    Args:
+        saturation: factor of the chroma.
+        hue_turn: turn of the chroma plane, in parts of the full circle.
+
+    Returns:
+        (3, 3); grey stays as it is.
+
+    Example:
+        >>> colour_matrix(0.0, 0.0).round(3).tolist()[0]
+        [0.299, 0.587, 0.114]
+    """
+    cosine, sine = math.cos(2 * math.pi * hue_turn) * saturation, math.sin(2 * math.pi * hue_turn) * saturation
+    turned = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
+    return np.asarray(np.linalg.solve(_RGB_TO_YIQ, turned @ _RGB_TO_YIQ))
+
+
+def _place(size: int, window: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """Start, length and the padding before and after, of a window placed at random along one axis."""
+    if window <= size:
+        return int(rng.integers(0, size - window + 1)), window, 0, 0
+    before = int(rng.integers(0, window - size + 1))
+    return 0, size, before, window - size - before

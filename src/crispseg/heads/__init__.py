@@ -1,0 +1,37 @@
+"""Heads: from a backbone's features (and the image, where one asks for it) to a `SegmentationOutput`."""
+
+from crispseg.heads.base import Head
+from crispseg.heads.decoupled import Decoupled
+from crispseg.heads.deeplabv3plus import DeepLabV3Plus
+from crispseg.heads.fusion import GFF, AdditionFusion, ConcatFusion, FusionHead, GatedPyramid, GFFDense, Pyramid
+from crispseg.heads.gscnn import GSCNN
+from crispseg.heads.plain import Plain
+
+__all__ = [
+    "GFF",
+    "GSCNN",
+    "HEADS",
+    "AdditionFusion",
+    "ConcatFusion",
+    "Decoupled",
+    "DeepLabV3Plus",
+    "FusionHead",
+    "GFFDense",
+    "GatedPyramid",
+    "Head",
+    "Plain",
+    "Pyramid",
+]
+
+HEADS: dict[str, type[Head]] = {
+    "plain": Plain,
+    "deeplabv3plus": DeepLabV3Plus,
+    "concat": ConcatFusion,
+    "addition": AdditionFusion,
+    "fpn": Pyramid,
+    "gated_fpn": GatedPyramid,
+    "gff": GFF,
+    "gff_dfp": GFFDense,
+    "gscnn": GSCNN,
+    "decoupled": Decoupled,
+}

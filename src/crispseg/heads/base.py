@@ -1,0 +1,109 @@
+"""The contract of heads, and the parts that several of them share."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from crispseg.context import Context
+from crispseg.layers.conv import ConvNormAct
+from crispseg.ops.resize import resize
+from crispseg.types import FeatureInfo, Features, FeaturesInfo, SegmentationOutput
+
+__all__ = ["AuxiliaryClassifier", "Decoder", "Head"]
+
+
+class Head(nn.Module):
+    """Turn features into logits of the image's size.
+
+    A head is handed its context module; it announces here what that module must be built for.
+
+    Args:
+        info: what the backbone hands out.
+        num_classes: K, 2 or more.
+        context: sits on the top map; its ``out_channels`` are the head's width there.
+        channels: width of the head.
+        auxiliary: whether a second classifier on the mid level is trained along (PSPNet; GFF).
+
+    Attributes:
+        default_context: the context of the head's paper.
+        extra_channels: width of the extra map that the head feeds its context; 0 for none.
+    """
+
+    default_context: ClassVar[str] = "ppm"
+    extra_channels: ClassVar[int] = 0
+
+    def __init__(
+        self, info: FeaturesInfo, num_classes: int, context: Context, *, channels: int = 256, auxiliary: bool = False
+    ) -> None:
+        super().__init__()
+        self.info = info
+        self.num_classes = num_classes
+        self.channels = channels
+        self.context = context
+        self.auxiliary = AuxiliaryClassifier(info.mid.channels, num_classes) if auxiliary else None
+
+    def forward(self, features: Features, images: Tensor, *, with_maps: bool = False) -> SegmentationOutput:
+        """Segment.
+
+        Args:
+            features: of the backbone that `info` describes.
+            images: (N, 3, H, W) RGB in [0, 1], for heads that look at the image itself, and for its size.
+            with_maps: whether to return gates, attention, flow, body and edge features in `SegmentationOutput.maps`.
+        """
+        raise NotImplementedError
+
+    def auxiliary_logits(self, features: Features, size_hw: tuple[int, int]) -> Tensor | None:
+        """The auxiliary classifier's logits, (N, K, H, W), in training mode; None in evaluation or without one."""
+        if self.auxiliary is None or not self.training:
+            return None
+        return resize(self.auxiliary(features.mid), size_hw)
+
+
+class AuxiliaryClassifier(nn.Sequential):
+    """3×3 convolution to a quarter of the width, dropout, classifier (PSPNet, section 3.3).
+
+    Shape:
+        (N, in_channels, h, w) → (N, num_classes, h, w)
+    """
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        channels = max(1, in_channels // 4)
+        super().__init__(
+            ConvNormAct(in_channels, channels), nn.Dropout2d(0.1), nn.Conv2d(channels, num_classes, kernel_size=1)
+        )
+
+
+class Decoder(nn.Module):
+    """The DeepLabV3+ decoder (Chen et al., 2018): low-level detail, 48 wide, beside the coarse features, twice 3×3.
+
+    Args:
+        low: the level with the detail.
+        coarse_channels: width of the features from above.
+        num_classes: K.
+        channels: width of the 3×3 convolutions.
+
+    Shape:
+        low map (N, low.channels, h, w), coarse (N, coarse_channels, h', w') → logits (N, K, h, w)
+    """
+
+    def __init__(self, low: FeatureInfo, coarse_channels: int, num_classes: int, channels: int) -> None:
+        super().__init__()
+        self.detail = ConvNormAct(low.channels, 48, 1)
+        self.refine = nn.Sequential(ConvNormAct(coarse_channels + 48, channels), ConvNormAct(channels, channels))
+        self.classify = nn.Conv2d(channels, num_classes, 1)
+
+    def forward(self, low: Tensor, coarse: Tensor) -> Tensor:
+        """See the class."""
+        detail = self.detail(low)
+        height, width = detail.shape[-2:]
+        merged = torch.cat([detail, resize(coarse, (height, width))], dim=1)
+        logits: Tensor = self.classify(self.refine(merged))
+        return logits
+
+
+def image_size(images: Tensor) -> tuple[int, int]:
+    """Height and width of (N, C, H, W)."""
+    return images.shape[-2], images.shape[-1]

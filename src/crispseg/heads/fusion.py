@@ -1,0 +1,140 @@
+"""Heads that fuse every level of the backbone: GFF and the fusions that its paper compares with."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from crispseg.context import Context
+from crispseg.errors import ConfigError
+from crispseg.heads.base import Head, image_size
+from crispseg.layers.conv import ConvNormAct
+from crispseg.layers.fusion import FUSIONS, DenseFeaturePyramid
+from crispseg.ops.resize import resize
+from crispseg.types import Features, FeaturesInfo, SegmentationOutput
+
+__all__ = ["GFF", "AdditionFusion", "ConcatFusion", "FusionHead", "GFFDense", "GatedPyramid", "Pyramid"]
+
+
+class FusionHead(Head):
+    """Levels and context, fused, refined by two 3×3 convolutions each, concatenated and classified (GFF, figure 3).
+
+    Every level is projected to one width by a 1×1 convolution. The top-down fusions take the context's map as one more,
+    deepest level, as in the paper's FPN of five maps; the others let it join at the end.
+
+    Args:
+        info: see `Head`.
+        num_classes: see `Head`.
+        context: see `Head`.
+        channels: width of every level.
+        auxiliary: see `Head`; weight 0.4 at stage 3 in the paper.
+        levels: which of ``info.levels`` to fuse, from shallow to deep; None: the backbone's four.
+        pyramid_kernel_size: of the dense feature pyramid's convolutions.
+    """
+
+    fusion: ClassVar[str]
+    context_is_level: ClassVar[bool] = False
+    dense: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        info: FeaturesInfo,
+        num_classes: int,
+        context: Context,
+        *,
+        channels: int = 256,
+        auxiliary: bool = True,
+        levels: tuple[int, ...] | None = None,
+        pyramid_kernel_size: int = 1,
+    ) -> None:
+        super().__init__(info, num_classes, context, channels=channels, auxiliary=auxiliary)
+        self.level_indices = _level_indices(levels, info)
+        self.project = nn.ModuleList(ConvNormAct(info.levels[i].channels, channels, 1) for i in self.level_indices)
+        self.project_context = (
+            ConvNormAct(context.out_channels, channels, 1) if context.out_channels != channels else nn.Identity()
+        )
+        num_fused = len(self.level_indices) + int(self.context_is_level)
+        self.fuse = FUSIONS[self.fusion](num_fused, channels)
+        self.refine = nn.ModuleList(
+            nn.Sequential(ConvNormAct(channels, channels), ConvNormAct(channels, channels)) for _ in range(num_fused)
+        )
+        self.pyramid = DenseFeaturePyramid(num_fused, channels, pyramid_kernel_size) if self.dense else None
+        num_merged = num_fused + int(not self.context_is_level)
+        self.merge = ConvNormAct(num_merged * channels, channels, 1)
+        self.classify = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(channels, num_classes, 1))
+
+    def forward(self, features: Features, images: Tensor, *, with_maps: bool = False) -> SegmentationOutput:
+        """See `Head.forward`; the gated fusions show ``gate_1`` (shallowest) to ``gate_L``."""
+        size_hw = image_size(images)
+        context = self.project_context(self.context(features.top))
+        levels = [
+            project(features.levels[i]) for i, project in zip(self.level_indices, self.project, strict=True)
+        ]
+        if self.context_is_level:
+            levels.append(context)
+        fused, gates = self.fuse(levels)
+        refined = [refine(level) for refine, level in zip(self.refine, fused, strict=True)]
+        if self.pyramid is not None:
+            merged = self.pyramid(context, refined)
+        else:
+            merged = refined if self.context_is_level else [*refined, context]
+        finest_hw = image_size(levels[0])
+        merged_map = self.merge(torch.cat([resize(one, finest_hw) for one in merged], dim=1))
+        return SegmentationOutput(
+            logits=resize(self.classify(merged_map), size_hw),
+            auxiliary_logits=self.auxiliary_logits(features, size_hw),
+            maps={f"gate_{number}": gate for number, gate in enumerate(gates, start=1)} if with_maps else {},
+        )
+
+
+class ConcatFusion(FusionHead):
+    """Fusion by concatenation (GFF, eq. 2)."""
+
+    fusion = "concat"
+
+
+class AdditionFusion(FusionHead):
+    """Fusion by addition (GFF, eq. 3)."""
+
+    fusion = "addition"
+
+
+class Pyramid(FusionHead):
+    """Feature pyramid network on the context's map (GFF, eq. 4; Lin et al., 2017)."""
+
+    fusion = "fpn"
+    context_is_level = True
+
+
+class GatedPyramid(FusionHead):
+    """Feature pyramid network with gates (GFF, table 1, "Gated FPN")."""
+
+    fusion = "gated_fpn"
+    context_is_level = True
+
+
+class GFF(FusionHead):
+    """Gated fully fusion (GFF, eq. 5)."""
+
+    fusion = "gff"
+
+
+class GFFDense(FusionHead):
+    """Gated fully fusion with the dense feature pyramid (GFF, eq. 5 and 6)."""
+
+    fusion = "gff"
+    dense = True
+
+
+def _level_indices(wanted: tuple[int, ...] | None, info: FeaturesInfo) -> tuple[int, ...]:
+    if wanted is None:
+        return info.pyramid_indices
+    indices = tuple(index % len(info.levels) if -len(info.levels) <= index < len(info.levels) else -1 for index in wanted)
+    if len(indices) < 2 or -1 in indices or list(indices) != sorted(set(indices)):
+        raise ConfigError(
+            f"levels: {tuple(wanted)} found, two or more ascending indices into the backbone's "
+            f"{len(info.levels)} levels expected"
+        )
+    return indices

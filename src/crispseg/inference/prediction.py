@@ -1,0 +1,121 @@
+"""What is known about one image after it was segmented."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from crispseg.errors import ConfigError, DataError
+from crispseg.io.images import write_png
+from crispseg.ops.boundaries import label_boundaries
+from crispseg.ops.colour import Picture, blend, colourise
+from crispseg.types import IGNORE_INDEX, LabelSpace
+
+__all__ = ["Prediction"]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """One segmented image: H×W pixels, K classes.
+
+    Attributes:
+        labels: (H, W) uint8 train ids, 0 to K − 1.
+        confidence: (H, W) float32 in [0, 1], the probability of the label.
+        image: (H, W, 3) uint8 RGB, as it was segmented.
+        label_space: names and colours of the classes.
+        boundary_probability: (H, W) float32 in [0, 1]; None if the model has no boundary branch.
+        probability: (K, H, W) float32; None unless the predictor was asked to keep it.
+
+    Raises:
+        DataError: if a map's shape, type or range does not fit.
+    """
+
+    labels: npt.NDArray[np.uint8]
+    confidence: npt.NDArray[np.float32]
+    image: Picture
+    label_space: LabelSpace
+    boundary_probability: npt.NDArray[np.float32] | None = None
+    probability: npt.NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        if self.labels.ndim != 2 or self.labels.dtype != np.uint8:
+            raise DataError(f"labels are {self.labels.dtype} {self.labels.shape}; uint8 (H, W) expected")
+        height, width = self.labels.shape
+        if self.image.shape != (height, width, 3) or self.image.dtype != np.uint8:
+            raise DataError(f"image is {self.image.dtype} {self.image.shape}; uint8 {(height, width, 3)} expected")
+        num_classes = self.label_space.num_classes
+        if self.labels.size and int(self.labels.max()) >= num_classes:
+            raise DataError(
+                f"labels reach {self.labels.max()}, "
+                f"but the label table {self.label_space.name!r} has {num_classes} classes"
+            )
+        expected = {
+            "confidence": (height, width),
+            "boundary_probability": (height, width),
+            "probability": (num_classes, height, width),
+        }
+        for name, shape in expected.items():
+            values = getattr(self, name)
+            if values is not None and (values.shape != shape or values.dtype != np.float32):
+                raise DataError(f"{name} is {values.dtype} {values.shape}; float32 {shape} expected")
+
+    def overlay(self, alpha: float = 0.5) -> Picture:
+        """Lay the classes' colours over the image.
+
+        Args:
+            alpha: share of the colours, in [0, 1].
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+        """
+        return blend(self.image, colourise(self.labels, self.label_space.palette), alpha)
+
+    def boundaries(self) -> npt.NDArray[np.float32]:
+        """Where the boundaries are: the model's own word if it has a boundary branch, else those of its labels.
+
+        Returns:
+            (H, W) float32 in [0, 1]: the boundary probability, or 1 on both sides of each border between labels and 0
+            elsewhere.
+        """
+        if self.boundary_probability is not None:
+            return self.boundary_probability
+        marked = label_boundaries(torch.tensor(self.labels)[None])[0]
+        edges: npt.NDArray[np.float32] = marked.float().numpy()
+        return edges
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the labels as a PNG that data sets of this label table read back.
+
+        The file holds each class's id in label files (the first in its table), not its train id: where the two differ,
+        as in Cityscapes, the file is what the data set's own tools expect. Ids above 255 make a 16-bit file; otherwise
+        viewers show the classes' colours, and the pixels are the ids.
+
+        Args:
+            path: ending in ``.png``; the file appears whole or not at all.
+
+        Raises:
+            ConfigError: if the path ends otherwise, or a class that was predicted has no id in its table.
+        """
+        if not os.fspath(path).lower().endswith(".png"):
+            raise ConfigError(f"{os.fspath(path)}: label maps are written without loss; a name ending in .png expected")
+        ids = np.zeros(256, dtype=np.uint16)
+        for train_id in np.unique(self.labels).tolist():
+            entry = self.label_space.classes[train_id]
+            if not entry.ids:
+                raise ConfigError(
+                    f"label table {self.label_space.name!r}: class {entry.name!r} has no ids, so no file can hold it; "
+                    "give it one"
+                )
+            ids[train_id] = entry.ids[0]
+        raw = ids[self.labels]
+        if raw.size and raw.max() > IGNORE_INDEX:
+            write_png(path, raw)
+            return
+        palette = np.zeros((256, 3), dtype=np.uint8)
+        for train_id, entry in enumerate(self.label_space.classes):
+            palette[[raw_id for raw_id in entry.ids if raw_id < 256]] = self.label_space.palette[train_id]
+        write_png(path, raw.astype(np.uint8), palette)

@@ -1,0 +1,73 @@
+"""Label tables: one YAML file per data set, with class names, colours and raw ids."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from crispseg.errors import ConfigError, nearest_name
+from crispseg.types import LabelSpace
+
+__all__ = ["label_space", "label_space_names"]
+
+
+def label_space(name_or_path: str | os.PathLike[str]) -> LabelSpace:
+    """Load a label table.
+
+    Args:
+        name_or_path: a packaged table's name, or the path of a YAML file with ``classes`` (each ``name`` and optionally
+            ``colour`` and ``ids``) and optionally ``name`` and ``ignore_ids``.
+
+    Raises:
+        ConfigError: if there is no such table or file, or it does not fit; see `LabelSpace.from_dict`.
+
+    Example:
+        >>> label_space("camvid").class_names[:3]
+        ('sky', 'building', 'pole')
+    """
+    asked = os.fspath(name_or_path)
+    path = Path(asked)
+    if asked in label_space_names():
+        return _parse(
+            (resources.files(__name__) / f"{asked}.yaml").read_text(encoding="utf-8"), f"label table {asked!r}"
+        )
+    if path.is_file():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"{asked}: cannot be read as a label table ({error}); a YAML text was expected"
+            ) from error
+        return _parse(text, asked, path.stem)
+    if path.suffix in (".yaml", ".yml") or path.parent != Path("."):
+        raise ConfigError(
+            f"{asked}: no such file; a label table in YAML or one of these names was expected: {_listed()}"
+        )
+    raise ConfigError(f"unknown label table {asked!r}; {nearest_name(asked, label_space_names())}")
+
+
+def label_space_names() -> list[str]:
+    """The packaged tables."""
+    return sorted(entry.name[:-5] for entry in resources.files(__name__).iterdir() if entry.name.endswith(".yaml"))
+
+
+def _listed() -> str:
+    return ", ".join(label_space_names())
+
+
+def _parse(text: str, source: str, default_name: str = "custom") -> LabelSpace:
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: not valid YAML: {error}") from error
+    if isinstance(values, dict):
+        values = {"name": default_name, **values}
+    try:
+        return LabelSpace.from_dict(values, source)
+    except ConfigError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{source}: a colour or an id is not a whole number ({error})") from error

@@ -1,0 +1,1 @@
+"""Building blocks that carry parameters: convolution blocks, gates, flow fields, fusions of levels."""

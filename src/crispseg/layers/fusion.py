@@ -1,0 +1,159 @@
+"""Five ways to fuse the levels of a backbone (GFF, eq. 2–5), and the dense feature pyramid (eq. 6).
+
+Every fusion takes L maps of one width, ordered from shallow to deep, each at its own resolution, and gives L maps of the
+same shapes, with the gate maps that it used (none for the fusions without gates). Where an equation adds maps of
+different sizes, they are resampled to the size of the level that is being made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from crispseg.layers.conv import ConvNormAct
+from crispseg.layers.gates import LevelGate
+from crispseg.ops.resize import resize
+
+__all__ = ["FUSIONS", "Addition", "Concat", "DenseFeaturePyramid", "FullFusion", "Fusion", "TopDown"]
+
+
+class Fusion(nn.Module):
+    """What the fusions have in common: L levels of one width in, L levels of that width and the gates out."""
+
+    def __init__(self, num_levels: int, channels: int) -> None:
+        super().__init__()
+        self.num_levels = num_levels
+        self.channels = channels
+
+    def forward(self, levels: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Fuse (N, C, h_l, w_l) × L into L maps of the same shapes; also the gates, (N, 1, h_l, w_l) × L or none."""
+        raise NotImplementedError
+
+
+class Concat(Fusion):
+    """X̃_l = concat(X_1, …, X_L) (eq. 2), reduced to the common width by a 1×1 convolution as in the experiments."""
+
+    def __init__(self, num_levels: int, channels: int) -> None:
+        super().__init__(num_levels, channels)
+        self.reduce = nn.ModuleList(ConvNormAct(num_levels * channels, channels, 1) for _ in range(num_levels))
+
+    def forward(self, levels: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """See `Fusion`."""
+        return [
+            reduce(torch.cat([_like(other, level) for other in levels], dim=1))
+            for reduce, level in zip(self.reduce, levels, strict=True)
+        ], []
+
+
+class Addition(Fusion):
+    """X̃_l = Σ_i X_i (eq. 3)."""
+
+    def forward(self, levels: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """See `Fusion`."""
+        return [sum_like(levels, level) for level in levels], []
+
+
+class TopDown(Fusion):
+    """FPN: X̃_l = X̃_{l+1} + X_l, where X̃_L = X_L (eq. 4), plain or gated.
+
+    Gated, each step is the gated fusion (eq. 5) with the next deeper level as the only sender:
+    X̃_l = (1 + G_l)·X_l + (1 − G_l)·G_{l+1}·X̃_{l+1} (table 1, "Gated FPN").
+    """
+
+    def __init__(self, num_levels: int, channels: int, *, gated: bool = False) -> None:
+        super().__init__(num_levels, channels)
+        self.gates = nn.ModuleList(LevelGate(channels) for _ in range(num_levels)) if gated else None
+
+    def forward(self, levels: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """See `Fusion`."""
+        gates = [gate(level) for gate, level in zip(self.gates, levels, strict=True)] if self.gates else []
+        fused = [levels[-1]]
+        for index in range(len(levels) - 2, -1, -1):
+            level, deeper = levels[index], fused[0]
+            if gates:
+                sent = _like(gates[index + 1] * deeper, level)
+                fused.insert(0, (1 + gates[index]) * level + (1 - gates[index]) * sent)
+            else:
+                fused.insert(0, level + _like(deeper, level))
+        return fused, gates
+
+
+class FullFusion(Fusion):
+    """Gated fully fusion: X̃_l = (1 + G_l)·X_l + (1 − G_l)·Σ_{i≠l} G_i·X_i (eq. 5), all levels at once."""
+
+    def __init__(self, num_levels: int, channels: int) -> None:
+        super().__init__(num_levels, channels)
+        self.gates = nn.ModuleList(LevelGate(channels) for _ in range(num_levels))
+
+    def forward(self, levels: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """See `Fusion`."""
+        gates = [gate(level) for gate, level in zip(self.gates, levels, strict=True)]
+        sent = [gate * level for gate, level in zip(gates, levels, strict=True)]
+        fused = []
+        for index, (gate, level) in enumerate(zip(gates, levels, strict=True)):
+            received = sum_like(sent[:index] + sent[index + 1 :], level)
+            fused.append((1 + gate) * level + (1 - gate) * received)
+        return fused, gates
+
+
+class GatedTopDown(TopDown):
+    """`TopDown` with gates."""
+
+    def __init__(self, num_levels: int, channels: int) -> None:
+        super().__init__(num_levels, channels, gated=True)
+
+
+FUSIONS: dict[str, type[Fusion]] = {
+    "concat": Concat,
+    "addition": Addition,
+    "fpn": TopDown,
+    "gated_fpn": GatedTopDown,
+    "gff": FullFusion,
+}
+
+
+class DenseFeaturePyramid(nn.Module):
+    """Dense feature pyramid: y_i = H_i([y_0, X̃_1, …, X̃_{i−1}]) (eq. 6), top-down from the context map y_0.
+
+    The fused levels are counted from the deepest, so X̃_1 is the top; i runs from 1 to L + 1, so that every level is
+    used. H_i is one convolution layer; y_i has the size of the last map that it reads.
+
+    Args:
+        num_levels: L.
+        channels: width of y_0, of every level and of every y_i.
+        kernel_size: of H_i. The paper says "a single convolution layer"; its 0.8 M extra parameters (table 3) are
+            those of 1×1 kernels.
+
+    Shape:
+        y_0 (N, C, h, w), levels from shallow to deep (N, C, h_l, w_l) → L + 1 maps (N, C, ·, ·), from deep to shallow
+    """
+
+    def __init__(self, num_levels: int, channels: int, kernel_size: int = 1) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(
+            ConvNormAct(count * channels, channels, kernel_size) for count in range(1, num_levels + 2)
+        )
+
+    def forward(self, context: Tensor, levels: Sequence[Tensor]) -> list[Tensor]:
+        """See the class."""
+        read = [context, *reversed(levels)]
+        outputs = []
+        for count, convolution in enumerate(self.convolutions, start=1):
+            finest = read[count - 1]
+            outputs.append(convolution(torch.cat([_like(one, finest) for one in read[:count]], dim=1)))
+        return outputs
+
+
+def sum_like(maps: Sequence[Tensor], like: Tensor) -> Tensor:
+    """Add maps after resampling each to the size of `like`."""
+    total = _like(maps[0], like)
+    for one in maps[1:]:
+        total = total + _like(one, like)
+    return total
+
+
+def _like(maps: Tensor, like: Tensor) -> Tensor:
+    height, width = like.shape[-2:]
+    return resize(maps, (height, width))

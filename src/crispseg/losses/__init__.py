@@ -1,0 +1,51 @@
+"""Losses: functions first, thin modules over them, and one named-terms loss per system (`build_loss`).
+
+All take logits, never probabilities, compute in float32, and are means over the pixels that they speak of: they do not
+change when a batch is repeated, and an empty selection gives 0 with a gradient path.
+"""
+
+from __future__ import annotations
+
+from crispseg.losses.boundary import BoundaryBCE, boundary_bce
+from crispseg.losses.decoupled import (
+    HardBoundaryCrossEntropy,
+    RelaxedCrossEntropy,
+    hard_boundary_cross_entropy,
+    relaxed_cross_entropy,
+)
+from crispseg.losses.dual_task import (
+    DualBoundaryLoss,
+    DualSegmentationLoss,
+    boundary_potential,
+    dual_boundary_loss,
+    dual_segmentation_loss,
+)
+from crispseg.losses.segmentation import (
+    OhemCrossEntropy,
+    SegmentationCrossEntropy,
+    ohem_cross_entropy,
+    segmentation_cross_entropy,
+)
+from crispseg.losses.system import DecoupledLoss, GscnnLoss, SegmentationLoss, build_loss
+
+__all__ = [
+    "BoundaryBCE",
+    "DecoupledLoss",
+    "DualBoundaryLoss",
+    "DualSegmentationLoss",
+    "GscnnLoss",
+    "HardBoundaryCrossEntropy",
+    "OhemCrossEntropy",
+    "RelaxedCrossEntropy",
+    "SegmentationCrossEntropy",
+    "SegmentationLoss",
+    "boundary_bce",
+    "boundary_potential",
+    "build_loss",
+    "dual_boundary_loss",
+    "dual_segmentation_loss",
+    "hard_boundary_cross_entropy",
+    "ohem_cross_entropy",
+    "relaxed_cross_entropy",
+    "segmentation_cross_entropy",
+]

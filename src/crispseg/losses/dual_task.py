@@ -1,0 +1,160 @@
+"""The two regularisers of GSCNN (section 3.3) that tie the segmentation and its boundaries together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from crispseg.losses.common import (
+    ClassWeighted,
+    check_labels,
+    check_same_shape,
+    masked_mean,
+    pixel_cross_entropy,
+    pixel_weights,
+)
+from crispseg.ops.gradients import gaussian_blur, spatial_gradient
+from crispseg.ops.gumbel import straight_through_argmax
+from crispseg.types import IGNORE_INDEX
+
+__all__ = [
+    "DualBoundaryLoss",
+    "DualSegmentationLoss",
+    "boundary_potential",
+    "dual_boundary_loss",
+    "dual_segmentation_loss",
+]
+
+SIGMA_PX = 1.0
+BLUR_RADIUS_PX = 2
+_SUPPORT_PX = BLUR_RADIUS_PX + 1  # of a potential: the Gaussian's, and one for the central difference
+# Flat regions come out as exactly 0, and the weakest real potential, two rows from a lone pixel's corner, as 1.5e-3.
+_NON_ZERO = 1e-4
+
+
+def boundary_potential(one_hot: Tensor) -> Tensor:
+    """ζ = ‖∇(G ∗ arg max_k p)‖ / √2 (GSCNN, eq. 4).
+
+    The arg max is a one-hot map per class, for class ids have no distances. G is a Gaussian of deviation 1 px
+    over 5×5 pixels, ∇ the central difference, and the norm runs over classes and both directions: a border between two
+    classes changes both maps by the same amount, and the 1/√2 makes that count once.
+
+    Args:
+        one_hot: (N, K, H, W), floating point.
+
+    Returns:
+        (N, 1, H, W) in [0, 1/√2], zero beyond 3 px of any border; 0.32 on the two pixels next to a straight border.
+    """
+    gradient_x, gradient_y = spatial_gradient(gaussian_blur(one_hot, SIGMA_PX, 2 * BLUR_RADIUS_PX + 1))
+    squares = (gradient_x.square() + gradient_y.square()).sum(dim=1, keepdim=True)
+    is_flat = squares == 0
+    # The root has no slope at zero that could be used: flat pixels go around it, so that their gradient is 0, not NaN.
+    return (squares.masked_fill(is_flat, 1.0) / 2).sqrt().masked_fill(is_flat, 0.0)
+
+
+def dual_boundary_loss(
+    logits: Tensor,
+    labels: Tensor,
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+    ignore_index: int = IGNORE_INDEX,
+) -> Tensor:
+    """Mean of |ζ − ζ̂| over p⁺, the pixels where either potential is not zero (GSCNN, eq. 5).
+
+    ζ is that of the predicted arg max, with the Gumbel softmax gradient of eq. 9, and ζ̂ that of the labels. Pixels
+    within 3 px of void are left out, for ζ̂ is not known there. By eq. 4 a border that the prediction does not show at
+    all has no gradient at its pixels (the norm is flat at zero); it does count in the value.
+
+    Args:
+        logits: (N, K, H, W), of any floating point dtype.
+        labels: (N, H, W) integer train ids.
+        temperature: τ of eq. 9.
+        generator: the source of the Gumbel noise, which is in the gradient only.
+        ignore_index: the id of void pixels.
+
+    Returns:
+        A scalar in float32; 0, with a gradient path, where p⁺ is empty.
+
+    Raises:
+        ValueError: if the shapes do not belong together.
+
+    Example:
+        >>> labels = torch.tensor([[[0, 0, 1, 1]]])
+        >>> logits = torch.nn.functional.one_hot(labels, 2).permute(0, 3, 1, 2).float()
+        >>> dual_boundary_loss(logits, labels).item(), dual_boundary_loss(logits.flip(3), labels).item()
+        (0.0, 0.0)
+        >>> dual_boundary_loss(torch.zeros_like(logits), labels).item() > 0.1
+        True
+    """
+    check_labels(logits, labels)
+    potential = boundary_potential(straight_through_argmax(logits, temperature, generator))
+    with torch.no_grad():
+        void = (labels == ignore_index)[:, None]
+        ids = labels.long()[:, None].masked_fill(void, 0)
+        true_one_hot = torch.zeros_like(logits, dtype=torch.float32).scatter_(1, ids, 1.0)
+        true_potential = boundary_potential(true_one_hot)
+        near_void = functional.max_pool2d(void.float(), 2 * _SUPPORT_PX + 1, stride=1, padding=_SUPPORT_PX)
+        either = torch.maximum(potential, true_potential) > _NON_ZERO
+        selected = (either & (near_void == 0)).float()
+    return masked_mean((potential - true_potential).abs() * selected, selected)
+
+
+def dual_segmentation_loss(
+    logits: Tensor,
+    labels: Tensor,
+    boundary_logits: Tensor,
+    threshold: float = 0.8,
+    class_weights: Tensor | None = None,
+    ignore_index: int = IGNORE_INDEX,
+) -> Tensor:
+    """Mean cross-entropy over the pixels that the boundary branch is sure of: σ(s) > threshold (GSCNN, eq. 6).
+
+    The paper's sum is a mean here, so that the value does not grow with the image. The indicator has no gradient, so
+    the boundary branch learns nothing from this term.
+
+    Args:
+        logits: (N, K, H, W), of any floating point dtype.
+        labels: (N, H, W) integer train ids.
+        boundary_logits: (N, 1, H, W), before the sigmoid.
+        threshold: a probability; the paper's 0.8.
+        class_weights: (K,), for a weighted mean.
+        ignore_index: the id of void pixels.
+
+    Returns:
+        A scalar in float32; 0, with a gradient path, where no valid pixel is above the threshold.
+
+    Raises:
+        ValueError: if the shapes do not belong together.
+    """
+    check_same_shape(labels=labels[:, None], boundary_logits=boundary_logits)
+    on_boundary = boundary_logits.detach().float().sigmoid()[:, 0] > threshold
+    chosen = labels.long().masked_fill(~on_boundary, ignore_index)
+    losses = pixel_cross_entropy(logits, chosen, class_weights, ignore_index=ignore_index)
+    return masked_mean(losses, pixel_weights(chosen, class_weights, ignore_index))
+
+
+class DualBoundaryLoss(nn.Module):
+    """`dual_boundary_loss` with its settings."""
+
+    def __init__(self, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Logits (N, K, H, W) and labels (N, H, W) to a scalar."""
+        return dual_boundary_loss(logits, labels, self.temperature)
+
+
+class DualSegmentationLoss(ClassWeighted):
+    """`dual_segmentation_loss` with its settings."""
+
+    def __init__(self, threshold: float = 0.8, class_weights: Tensor | Sequence[float] | None = None) -> None:
+        super().__init__(class_weights)
+        self.threshold = threshold
+
+    def forward(self, logits: Tensor, labels: Tensor, boundary_logits: Tensor) -> Tensor:
+        """Logits (N, K, H, W), labels (N, H, W) and boundary logits (N, 1, H, W) to a scalar."""
+        return dual_segmentation_loss(logits, labels, boundary_logits, self.threshold, self.class_weights)

@@ -1,0 +1,129 @@
+"""The only place that knows all names: from values to a model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from crispseg.backbones import build_backbone
+from crispseg.config import ModelConfig
+from crispseg.context import CONTEXTS, Context
+from crispseg.errors import ConfigError, nearest_name
+from crispseg.heads import HEADS, Head
+from crispseg.models.segmenter import Segmenter
+from crispseg.types import FeaturesInfo, LabelSpace
+
+__all__ = ["ALIASES", "build_model", "create_model"]
+
+ALIASES = {"fcn": ("plain", "identity"), "pspnet": ("plain", "ppm")}
+"""Names of whole networks: head and context."""
+
+
+def create_model(
+    head: str = "gff",
+    *,
+    backbone: str = "resnet50s",
+    context: str | None = None,
+    num_classes: int = 19,
+    output_stride: int = 8,
+    channels: int = 256,
+    pretrained: bool = False,
+    backbone_weights: str | None = None,
+    head_options: Mapping[str, Any] | None = None,
+    context_options: Mapping[str, Any] | None = None,
+    label_space: LabelSpace | None = None,
+) -> Segmenter:
+    """Build a model from names.
+
+    Args:
+        head: a name in `crispseg.heads.HEADS`, or ``fcn`` or ``pspnet``.
+        backbone: any timm model with ``features_only``, or ``wide_resnet38``.
+        context: a name in `crispseg.context.CONTEXTS`; None: that of the head's paper.
+        num_classes: 2 to 255; ignored when a label space is given.
+        output_stride: 8, 16 or 32, where the backbone can be dilated.
+        channels: width of the head.
+        pretrained: whether timm's ImageNet weights are loaded, from the Hugging Face Hub.
+        backbone_weights: a file with the backbone's weights.
+        head_options: keyword arguments of the head's class.
+        context_options: keyword arguments of the context's class.
+        label_space: the classes with names and colours; None: ``class_0`` and so on.
+
+    Raises:
+        ConfigError: if a name or an option is unknown.
+        WeightsError: if weights cannot be loaded.
+
+    Example:
+        >>> import torch
+        >>> model = create_model("gff", backbone="resnet18", num_classes=11, channels=32, output_stride=32).eval()
+        >>> model(torch.rand(1, 3, 65, 97)).logits.shape
+        torch.Size([1, 11, 65, 97])
+    """
+    config = ModelConfig(
+        head=head,
+        backbone=backbone,
+        context=context,
+        output_stride=output_stride,  # type: ignore[arg-type] # validated by pydantic
+        channels=channels,
+        pretrained=pretrained,
+        backbone_weights=backbone_weights,
+        head_options=dict(head_options or {}),
+        context_options=dict(context_options or {}),
+    )
+    return build_model(config, label_space or _numbered_labels(num_classes))
+
+
+def build_model(config: ModelConfig, label_space: LabelSpace) -> Segmenter:
+    """Build a model from a recipe's ``model`` section; see `create_model`."""
+    head_name, alias_context = ALIASES.get(config.head, (config.head, None))
+    if head_name not in HEADS:
+        raise ConfigError(f"head: unknown {config.head!r}; {nearest_name(config.head, [*HEADS, *ALIASES])}")
+    head_class = HEADS[head_name]
+    context_name = config.context or alias_context or head_class.default_context
+    if alias_context is not None and context_name != alias_context:
+        raise ConfigError(
+            f"context: {context_name!r} found, but {config.head!r} means context {alias_context!r}; "
+            f"leave it out or use head {head_name!r}"
+        )
+    if context_name not in CONTEXTS:
+        raise ConfigError(f"context: unknown {context_name!r}; {nearest_name(context_name, CONTEXTS)}")
+    backbone = build_backbone(
+        config.backbone, config.output_stride, pretrained=config.pretrained, weights=config.backbone_weights
+    )
+    context = _build_context(context_name, config, backbone.info, head_class.extra_channels)
+    head = head_class(
+        backbone.info,
+        label_space.num_classes,
+        context,
+        channels=config.channels,
+        **_checked_options(head_class, config.head_options, f"head_options of {head_name}"),
+    )
+    resolved = config.model_copy(update={"head": head_name, "context": context_name})
+    return Segmenter(backbone, head, resolved, label_space)
+
+
+def _build_context(name: str, config: ModelConfig, info: FeaturesInfo, extra_channels: int) -> Context:
+    context_class = CONTEXTS[name]
+    return context_class(
+        info.top.channels,
+        config.channels,
+        info.top.stride,
+        extra_channels,
+        **_checked_options(context_class, config.context_options, f"context_options of {name}"),
+    )
+
+
+def _checked_options(made: type[Head] | type[Context], options: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """The options that the class takes by keyword; lists from YAML become tuples."""
+    given_by_builder = {"self", "info", "num_classes", "context", "channels", "in_channels", "stride", "extra_channels"}
+    known = [name for name in inspect.signature(made.__init__).parameters if name not in given_by_builder]
+    for name in options:
+        if name not in known:
+            raise ConfigError(f"{what}: unknown {name!r}; {nearest_name(name, known)}")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+
+
+def _numbered_labels(num_classes: int) -> LabelSpace:
+    """A table for a model that was made without one."""
+    table = {"name": "numbered", "classes": [f"class_{index}" for index in range(num_classes)]}
+    return LabelSpace.from_dict(table)

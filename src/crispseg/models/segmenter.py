@@ -1,0 +1,63 @@
+"""A model: a backbone and a head, with what belongs to them: normalisation and label table."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from crispseg.backbones import Backbone
+from crispseg.config import ModelConfig
+from crispseg.heads import Head
+from crispseg.types import LabelSpace, SegmentationOutput
+
+__all__ = ["Segmenter"]
+
+
+class Segmenter(nn.Module):
+    """Images to `SegmentationOutput`.
+
+    Args:
+        backbone: makes the features; its mean and deviation become the model's.
+        head: makes the output.
+        config: the values that build this network again.
+        label_space: the classes.
+
+    Shape:
+        (N, 3, H, W) RGB in [0, 1] → logits (N, K, H, W)
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: Backbone, head: Head, config: ModelConfig, label_space: LabelSpace) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.config = config
+        self.label_space = label_space
+        self.register_buffer("mean", torch.tensor(backbone.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(backbone.std).view(1, 3, 1, 1))
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self.label_space.num_classes
+
+    def forward(self, images: Tensor, with_maps: bool = False) -> SegmentationOutput:
+        """Segment a batch.
+
+        Args:
+            images: (N, 3, H, W), RGB, floating point in [0, 1]; any H and W.
+            with_maps: whether to return what the head can show of its inside; see `SegmentationOutput.maps`.
+
+        Raises:
+            ValueError: if the images are not of this shape or type.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ValueError(
+                f"images: {images.dtype} of shape {tuple(images.shape)} found, floating point RGB in [0, 1] of shape "
+                "(N, 3, H, W) expected; divide uint8 images by 255"
+            )
+        features = self.backbone((images - self.mean) / self.std)
+        output: SegmentationOutput = self.head(features, images, with_maps=with_maps)
+        return output

@@ -1,0 +1,118 @@
+"""Boundaries from label maps, on the labels' device and in O(pixels) whatever the number of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from crispseg.types import IGNORE_INDEX
+
+__all__ = ["boundary_targets", "label_boundaries", "labels_within"]
+
+
+def boundary_targets(labels: Tensor, radius_px: int = 1, ignore_index: int = IGNORE_INDEX) -> tuple[Tensor, Tensor]:
+    """What a boundary branch shall say about a batch of label maps; see `label_boundaries` for the rule.
+
+    Args:
+        labels: (N, H, W) integer train ids.
+        radius_px: reach of a border to each side; lines are twice as wide.
+        ignore_index: the id of void pixels.
+
+    Returns:
+        The target (N, 1, H, W), float32, 1 on boundaries and 0 elsewhere, and where it counts (N, 1, H, W), bool,
+        False on void pixels.
+
+    Example:
+        >>> target, valid = boundary_targets(torch.tensor([[[0, 0, 0, 1, 1, 255, 2]]]))
+        >>> target.flatten().tolist()
+        [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0]
+        >>> valid.flatten().tolist()
+        [True, True, True, True, True, False, True]
+    """
+    boundaries, valid = _boundaries_and_valid(labels, radius_px, ignore_index)
+    return boundaries[:, None].view(torch.uint8).float(), valid[:, None]  # from bytes: 7 times as fast as from bool
+
+
+def label_boundaries(labels: Tensor, radius_px: int = 1, ignore_index: int = IGNORE_INDEX) -> Tensor:
+    """Mark the pixels that have another label within reach.
+
+    A pixel is marked if it and some pixel of another label, both not void, are at most ``radius_px`` rows and columns
+    apart (a square of 2·radius + 1 around it). So both sides of a border are marked; void pixels neither are marked nor
+    mark their neighbours; the frame of the map is no border; no label is special.
+
+    Args:
+        labels: (N, H, W) integer train ids below 255, or void.
+        radius_px: at least 1.
+        ignore_index: the id of void pixels.
+
+    Returns:
+        (N, H, W) bool.
+
+    Raises:
+        ValueError: if the labels are no batch of integer maps or the radius is not positive.
+    """
+    return _boundaries_and_valid(labels, radius_px, ignore_index)[0]
+
+
+def labels_within(labels: Tensor, num_classes: int, radius_px: int = 1, ignore_index: int = IGNORE_INDEX) -> Tensor:
+    """Say which labels occur in the square of 2·radius + 1 around each pixel; void is no label.
+
+    Args:
+        labels: (N, H, W) integer train ids, each below ``num_classes`` or void.
+        num_classes: K.
+        radius_px: at least 1.
+        ignore_index: the id of void pixels.
+
+    Returns:
+        (N, K, H, W) bool, all False where only void is within reach.
+
+    Example:
+        >>> labels_within(torch.tensor([[[0, 0, 1, 255]]]), num_classes=2)[0, :, 0].int().tolist()
+        [[1, 1, 1, 0], [0, 1, 1, 1]]
+    """
+    _check(labels, radius_px)
+    valid = (labels != ignore_index)[:, None]
+    ids = labels.long()[:, None].masked_fill(~valid, 0)
+    batch, height, width = labels.shape
+    occurs = torch.zeros((batch, num_classes, height, width), dtype=torch.bool, device=labels.device)
+    return _reach(occurs.scatter_(1, ids, valid), radius_px, torch.logical_or)
+
+
+def _boundaries_and_valid(labels: Tensor, radius_px: int, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """`label_boundaries`, and which pixels are not void."""
+    _check(labels, radius_px)
+    # In bytes, eight times as many pixels per instruction as in int64. Void is 255, the largest, where a minimum is
+    # taken; one more wraps around to 0, the smallest, where a maximum is taken: it changes neither.
+    if ignore_index != _VOID:
+        labels = labels.masked_fill(labels == ignore_index, _VOID)
+    lowest = labels.to(torch.uint8)
+    highest = lowest + 1
+    valid = highest.bool()
+    lowest_near = _reach(lowest, radius_px, torch.minimum)
+    highest_near = _reach(highest, radius_px, torch.maximum)
+    return (lowest_near + 1 != highest_near) & valid, valid  # a pixel's own label lies between the two
+
+
+_VOID = 255
+
+
+def _check(labels: Tensor, radius_px: int) -> None:
+    if labels.ndim != 3 or labels.is_floating_point():
+        raise ValueError(f"labels (N, H, W) of integers expected, {tuple(labels.shape)} of {labels.dtype} found")
+    if radius_px < 1:
+        raise ValueError(f"radius_px is {radius_px}, at least 1 expected")
+
+
+def _reach(maps: Tensor, radius_px: int, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Combine every pixel with the square around it, one axis after the other; the frame cuts the square."""
+    for dim in (-1, -2):
+        size = maps.shape[dim]
+        if size == 1:
+            continue
+        for _ in range(radius_px):
+            pairs = combine(maps.narrow(dim, 1, size - 1), maps.narrow(dim, 0, size - 1))
+            triples = combine(pairs.narrow(dim, 1, size - 2), pairs.narrow(dim, 0, size - 2))
+            maps = torch.cat((pairs.narrow(dim, 0, 1), triples, pairs.narrow(dim, size - 2, 1)), dim)
+    return maps

@@ -1,0 +1,23 @@
+"""Pictures of labels, errors and a network's inside: each function returns uint8 (H, W, 3) RGB."""
+
+from crispseg.ops.colour import Picture, blend, colourise
+from crispseg.pictures.features import flow_picture, gate_picture, pca_picture
+from crispseg.pictures.files import to_data_uri, to_png_bytes
+from crispseg.pictures.labels import boundary_picture, error_map, overlay
+from crispseg.pictures.sheets import legend, sheet
+
+__all__ = [
+    "Picture",
+    "blend",
+    "boundary_picture",
+    "colourise",
+    "error_map",
+    "flow_picture",
+    "gate_picture",
+    "legend",
+    "overlay",
+    "pca_picture",
+    "sheet",
+    "to_data_uri",
+    "to_png_bytes",
+]

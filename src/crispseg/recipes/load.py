@@ -1,0 +1,151 @@
+"""From a recipe's file, its bases and the command line's overrides to a validated `Recipe`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from crispseg.config import Recipe
+from crispseg.errors import ConfigError
+from crispseg.recipes.explain import explain_validation, misplaced_booleans, unknown_keys
+from crispseg.recipes.files import RecipeFile, find_recipe_file, parse_value, read_values
+
+__all__ = ["load_recipe", "save_recipe"]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Values from one place: a file, or one override."""
+
+    label: str
+    values: dict[str, Any]
+
+
+def load_recipe(path_or_name: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Recipe:
+    """Load a recipe.
+
+    A file may begin with ``base: other``, a path beside it or a packaged name: it then changes that recipe's values,
+    section by section, and inherits everything but its ``name`` and ``description``.
+
+    Args:
+        path_or_name: a YAML file's path, or a packaged recipe's name such as ``"camvid/gff"``.
+        overrides: changes like ``"train.lr=0.005"``, with values in YAML; later ones win.
+
+    Raises:
+        ConfigError: if the file is missing or not YAML, a key is unknown or occurs twice, a value does not fit, or
+            bases go in a circle. The message names the file, the key, what was found and what was expected.
+
+    Example:
+        >>> load_recipe("toy/gff", ["data.crop_hw=[64, 96]"]).data.crop_hw
+        (64, 96)
+    """
+    file = find_recipe_file(Path(path_or_name))
+    layers = [*_file_layers(file, ()), *(_override_layer(text) for text in overrides)]
+    if unknown := [line for layer in layers for line in unknown_keys(layer.values, layer.label)]:
+        raise ConfigError("; ".join(unknown))
+    merged: dict[str, Any] = {"name": file.run_name}
+    for layer in layers:
+        merged = _merge(merged, layer.values)
+    if wrong := misplaced_booleans(merged):
+        key, message = wrong
+        raise ConfigError(f"{_origin(key, layers)}: {message}")
+    try:
+        return Recipe.model_validate(merged)
+    except ValidationError as error:
+        lines = [f"{_origin(key, layers)}: {message}" for key, message in explain_validation(error)]
+        raise ConfigError("; ".join(lines)) from error
+
+
+def save_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
+    """Write every value of a recipe, defaults too, so that it means the same under later defaults.
+
+    The file appears whole or not at all.
+
+    Args:
+        recipe: to be written.
+        path: of the YAML file; an existing one is replaced.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)  # mkstemp's files are the owner's alone
+        os.replace(temporary, target)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _file_layers(file: RecipeFile, below: tuple[str, ...]) -> list[_Layer]:
+    """The base's layers, then the file's own."""
+    if file.label in below:
+        raise ConfigError(f"{below[0]}: bases go in a circle: {' → '.join((*below, file.label))}; remove one 'base'")
+    values = read_values(file)
+    base = values.pop("base", None)
+    values = {key: {} if value is None and key in _SECTIONS else value for key, value in values.items()}
+    if base is None:
+        return [_Layer(file.label, values)]
+    if not isinstance(base, str):
+        raise ConfigError(f"{file.label}: base is {base!r}, the name or path of one recipe expected")
+    try:
+        base_file = find_recipe_file(base, beside=file)
+    except ConfigError as error:
+        raise ConfigError(f"{file.label}: base: {error}") from error
+    layers = _file_layers(base_file, (*below, file.label))
+    inherited = [
+        _Layer(layer.label, {k: v for k, v in layer.values.items() if k not in ("name", "description")})
+        for layer in layers
+    ]
+    return [*inherited, _Layer(file.label, values)]
+
+
+_SECTIONS = ("model", "data", "loss", "train", "evaluate")
+
+
+def _override_layer(text: str) -> _Layer:
+    key, equals, value = text.partition("=")
+    label = f"override {text!r}"
+    parts = [part.strip() for part in key.split(".")]
+    if not equals or not all(parts):
+        raise ConfigError(f"{label}: a change like 'train.lr=0.005' expected")
+    values: Any = parse_value(value, label)
+    for part in reversed(parts):
+        values = {part: values}
+    return _Layer(label, values)
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` over `below`, mapping by mapping; any other value is replaced whole."""
+    merged = deepcopy(dict(below))
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = deepcopy(value)
+    return merged
+
+
+def _origin(key: str, layers: Sequence[_Layer]) -> str:
+    """The last place that says something about a key: that value is the one that counts."""
+    parts = key.partition("[")[0].split(".")
+    for layer in reversed(layers):
+        values: Any = layer.values
+        for part in parts:
+            if not isinstance(values, Mapping) or part not in values:
+                break
+            values = values[part]
+        else:
+            return layer.label
+    return layers[0].label

@@ -1,0 +1,271 @@
+"""The values that travel between the rooms: features, outputs, label tables.
+
+Shapes: N images, C channels, K classes, H×W pixels of the image, h×w cells of a feature map.
+Labels are train ids, uint8 or int64, with 255 = ignore, everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from crispseg.errors import ConfigError
+
+__all__ = [
+    "IGNORE_INDEX",
+    "FeatureInfo",
+    "Features",
+    "FeaturesInfo",
+    "LabelClass",
+    "LabelSpace",
+    "SegmentationOutput",
+]
+
+IGNORE_INDEX = 255
+"""The train id of pixels that no loss and no metric speaks of."""
+
+
+@dataclass(frozen=True)
+class FeatureInfo:
+    """One feature map as its backbone describes it.
+
+    Attributes:
+        name: the backbone's own name of the map, for instance ``"layer1"``.
+        channels: its width.
+        stride: image pixels per cell.
+    """
+
+    name: str
+    channels: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class FeaturesInfo:
+    """What a backbone hands out, in the terms that heads ask for.
+
+    Attributes:
+        stem: the first layer's map, at the finest stride that the backbone has.
+        levels: one map per stage, from shallow to deep.
+        mid_index: which level carries the auxiliary loss (stage 3 of a ResNet).
+        pyramid_indices: which levels a fusion head takes by default.
+    """
+
+    stem: FeatureInfo
+    levels: tuple[FeatureInfo, ...]
+    mid_index: int
+    pyramid_indices: tuple[int, ...]
+
+    @property
+    def low(self) -> FeatureInfo:
+        """The shallowest level, where decoders take their detail."""
+        return self.levels[0]
+
+    @property
+    def mid(self) -> FeatureInfo:
+        """The level of the auxiliary loss."""
+        return self.levels[self.mid_index]
+
+    @property
+    def top(self) -> FeatureInfo:
+        """The deepest level, where the context module sits."""
+        return self.levels[-1]
+
+
+@dataclass(frozen=True)
+class Features:
+    """A backbone's feature maps for a batch; `FeaturesInfo` describes them, entry for entry.
+
+    Attributes:
+        stem: (N, C, h, w).
+        levels: (N, C_l, h_l, w_l) each, from shallow to deep.
+        mid_index: see `FeaturesInfo`.
+    """
+
+    stem: Tensor
+    levels: tuple[Tensor, ...]
+    mid_index: int
+
+    @property
+    def low(self) -> Tensor:
+        """The shallowest level."""
+        return self.levels[0]
+
+    @property
+    def mid(self) -> Tensor:
+        """The level of the auxiliary loss."""
+        return self.levels[self.mid_index]
+
+    @property
+    def top(self) -> Tensor:
+        """The deepest level."""
+        return self.levels[-1]
+
+
+@dataclass(frozen=True)
+class SegmentationOutput:
+    """What every model returns, in training and in evaluation: logits, never probabilities, never a loss.
+
+    Attributes:
+        logits: (N, K, H, W), of the image's size.
+        boundary_logits: (N, 1, H, W), before the sigmoid; None where the head has no boundary branch.
+        body_logits: (N, K, H, W) of the Decoupled head's body branch. Only the loss reads it, so evaluation skips it.
+        auxiliary_logits: (N, K, H, W) of the auxiliary head. Only the loss reads it, so evaluation skips it.
+        maps: what the head can show of its inside, when asked with ``with_maps=True``: gates, attention, flow,
+            body and edge features, each (N, C, h, w) at its own resolution.
+    """
+
+    logits: Tensor
+    boundary_logits: Tensor | None = None
+    body_logits: Tensor | None = None
+    auxiliary_logits: Tensor | None = None
+    maps: dict[str, Tensor] = field(default_factory=dict)
+
+
+# torch.export and torch.compile see through the output, so every model exports as it is.
+torch.export.register_dataclass(SegmentationOutput, serialized_type_name="crispseg.SegmentationOutput")
+
+
+@dataclass(frozen=True)
+class LabelClass:
+    """One class of a label table.
+
+    Attributes:
+        name: lower case, for tables and legends.
+        colour: RGB, 0–255.
+        ids: the raw values in label files that mean this class.
+    """
+
+    name: str
+    colour: tuple[int, int, int]
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """The classes of a data set: train id = position in `classes`.
+
+    Attributes:
+        name: of the table.
+        classes: in the order of their train ids; 2 to 255 of them.
+        ignore_ids: raw values that become 255. 255 itself always does.
+
+    Example:
+        >>> space = LabelSpace.from_dict(
+        ...     {"name": "two", "classes": [{"name": "sky", "colour": [0, 0, 255], "ids": [0]},
+        ...                                 {"name": "pole", "colour": [90, 90, 90], "ids": [7]}], "ignore_ids": [9]}
+        ... )
+        >>> space.num_classes, space.lookup[[0, 7, 9, 255, 3]].tolist()
+        (2, [0, 1, 255, 255, -1])
+    """
+
+    name: str
+    classes: tuple[LabelClass, ...]
+    ignore_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.classes) <= IGNORE_INDEX:
+            raise ConfigError(
+                f"label table {self.name!r}: {len(self.classes)} classes found, 2 to {IGNORE_INDEX} expected"
+            )
+        names = self.class_names
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigError(f"label table {self.name!r}: class names occur twice: {', '.join(doubled)}; rename one")
+        seen: dict[int, str] = dict.fromkeys(self.ignore_ids, "ignore")
+        for entry in self.classes:
+            for raw in entry.ids:
+                if raw in seen:
+                    raise ConfigError(
+                        f"label table {self.name!r}: id {raw} belongs to both {seen[raw]!r} and {entry.name!r}; keep one"
+                    )
+                if not 0 <= raw <= 65535:
+                    raise ConfigError(f"label table {self.name!r}: id {raw} of {entry.name!r} is not in 0–65535")
+                seen[raw] = entry.name
+
+    @property
+    def num_classes(self) -> int:
+        """K, without ignore."""
+        return len(self.classes)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the train ids."""
+        return tuple(entry.name for entry in self.classes)
+
+    @cached_property
+    def palette(self) -> npt.NDArray[np.uint8]:
+        """(256, 3) RGB per train id; ignore and unused ids are black."""
+        colours = np.zeros((256, 3), dtype=np.uint8)
+        colours[: self.num_classes] = [entry.colour for entry in self.classes]
+        return colours
+
+    @cached_property
+    def lookup(self) -> npt.NDArray[np.int16]:
+        """(65536,) raw id → train id, 255 = ignore, −1 = not in the table."""
+        table = np.full(65536, -1, dtype=np.int16)
+        table[[*self.ignore_ids, IGNORE_INDEX]] = IGNORE_INDEX
+        for train_id, entry in enumerate(self.classes):
+            table[list(entry.ids)] = train_id
+        return table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for YAML and JSON; `from_dict` is the inverse."""
+        return {
+            "name": self.name,
+            "classes": [{"name": c.name, "colour": list(c.colour), "ids": list(c.ids)} for c in self.classes],
+            "ignore_ids": list(self.ignore_ids),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], source: str = "label table") -> LabelSpace:
+        """Build a table from plain values; missing ``ids`` mean the position, missing colours are made up.
+
+        Args:
+            values: ``name``, ``classes`` (each ``name``, optionally ``colour`` and ``ids``) and optionally
+                ``ignore_ids``.
+            source: what to call it in errors, for instance the file's path.
+
+        Raises:
+            ConfigError: if a key is unknown or missing, or a value does not fit.
+        """
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{source}: {type(values).__name__} found where a mapping with 'classes' was expected")
+        unknown = set(values) - {"name", "classes", "ignore_ids"}
+        if unknown:
+            raise ConfigError(f"{source}: unknown keys {sorted(map(str, unknown))}; known: classes, ignore_ids, name")
+        entries = values.get("classes")
+        if not isinstance(entries, list) or not entries:
+            raise ConfigError(f"{source}: 'classes' must be a list of classes, each with a name")
+        classes = []
+        for index, entry in enumerate(entries):
+            if isinstance(entry, str):
+                entry = {"name": entry}
+            if not isinstance(entry, Mapping) or "name" not in entry or set(entry) - {"name", "colour", "ids"}:
+                raise ConfigError(f"{source}: class {index} must have 'name' and may have 'colour' and 'ids'; {entry!r}")
+            colour = tuple(int(v) for v in entry.get("colour", _made_up_colour(index)))
+            if len(colour) != 3 or not all(0 <= v <= 255 for v in colour):
+                raise ConfigError(f"{source}: colour of {entry['name']!r} is {colour}, three values in 0–255 expected")
+            ids = tuple(int(v) for v in entry.get("ids", [index]))
+            classes.append(LabelClass(str(entry["name"]), (colour[0], colour[1], colour[2]), ids))
+        return cls(
+            str(values.get("name", "custom")), tuple(classes), tuple(int(v) for v in values.get("ignore_ids", ()))
+        )
+
+
+def _made_up_colour(index: int) -> tuple[int, int, int]:
+    """A stable colour for a class without one: the bit-interleaving of the Pascal VOC palette."""
+    red = green = blue = 0
+    value = index + 1
+    for shift in range(8):
+        red |= (value & 1) << (7 - shift)
+        green |= (value >> 1 & 1) << (7 - shift)
+        blue |= (value >> 2 & 1) << (7 - shift)
+        value >>= 3
+    return red, green, blue

@@ -1,0 +1,91 @@
+"""Heads against what their papers say of them."""
+
+import pytest
+import torch
+
+from crispseg.models import create_model
+
+SMALL = {"backbone": "resnet10t", "channels": 8, "output_stride": 16, "num_classes": 3}
+IMAGES = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+
+
+def outputs_of(modules, call):
+    """Run `call` and collect what the named modules returned."""
+    seen = {}
+    handles = [
+        module.register_forward_hook(lambda _, args, result, name=name: seen.update({name: (args, result)}))
+        for name, module in modules.items()
+    ]
+    call()
+    for handle in handles:
+        handle.remove()
+    return seen
+
+
+def test_decoupled_body_and_edge_add_up():
+    """F = F_body + F_edge before γ (section 3.1): what γ reads is F − F_body beside the low-level detail (eq. 2)."""
+    head = create_model("decoupled", **SMALL).eval()
+    parts = {"context": head.head.context, "body": head.head.generate_body, "edge": head.head.merge_edge}
+    seen = outputs_of(parts, lambda: head(IMAGES))
+    feature, body = seen["context"][1], seen["body"][1][0]
+    read = seen["edge"][0][0]
+    expected = torch.nn.functional.interpolate(feature - body, size=read.shape[-2:], mode="bilinear")
+    torch.testing.assert_close(read[:, : feature.shape[1]], expected)
+    assert read.shape[1] == feature.shape[1] + 48
+
+
+@pytest.mark.parametrize("body", ["flow", "dcn", "spn"])
+@pytest.mark.parametrize("fine", [True, False])
+def test_decoupled_options_build_and_run(body, fine):
+    model = create_model("decoupled", **SMALL, head_options={"body": body, "fine": fine}).train()
+    output = model(torch.rand(2, 3, 64, 64))
+    assert output.body_logits.shape == output.logits.shape == (2, 3, 64, 64)
+    assert output.boundary_logits.shape == (2, 1, 64, 64)
+
+
+def test_gscnn_boundary_enters_the_context():
+    model = create_model("gscnn", **SMALL, head_options={"gradient_in_fusion": False}).eval()
+    outputs = []
+    seen = outputs_of({"context": model.head.context}, lambda: outputs.append(model(IMAGES)))
+    boundary = seen["context"][0][1]
+    torch.testing.assert_close(boundary, torch.sigmoid(outputs[0].boundary_logits))
+
+
+@pytest.mark.parametrize("gradient", ["canny", "sobel", "none"])
+@pytest.mark.parametrize("in_stream", [True, False])
+@pytest.mark.parametrize("in_fusion", [True, False])
+def test_gscnn_gradients_go_where_they_are_asked_to(gradient, in_stream, in_fusion):
+    options = {"gradient": gradient, "gradient_in_stream": in_stream, "gradient_in_fusion": in_fusion}
+    model = create_model("gscnn", **SMALL, head_options=options).eval()
+    head = model.head
+    stem = head.info.stem.channels
+    assert head.shape_stream.enter.in_channels == stem + int(in_stream and gradient != "none")
+    assert (head.join_gradient is not None) == (in_fusion and gradient != "none")
+    assert model(IMAGES).boundary_logits.shape == (1, 1, 64, 96)
+
+
+def test_gscnn_runs_at_image_resolution_unless_told_otherwise():
+    for stride, size in ((1, (64, 96)), (2, (32, 48))):
+        model = create_model("gscnn", **SMALL, head_options={"stream_stride": stride}).eval()
+        maps = model(IMAGES, with_maps=True).maps
+        assert maps["attention_1"].shape[-2:] == size
+
+
+def test_gscnn_takes_any_three_levels():
+    model = create_model("gscnn", **SMALL, head_options={"gate_levels": [0, 0, -1]}).eval()
+    assert model.head.gate_levels == (0, 0, 3)
+    assert model(IMAGES).logits.shape == (1, 3, 64, 96)
+
+
+def test_gff_refines_each_level_with_two_convolutions_and_reads_the_context():
+    model = create_model("gff", **SMALL).eval()
+    assert [len(one) for one in model.head.refine] == [2] * 4
+    assert model.head.merge[0].in_channels == 5 * 8
+    assert create_model("fpn", **SMALL).head.fuse.num_levels == 5
+
+
+def test_auxiliary_classifier_reads_the_mid_level():
+    model = create_model("pspnet", **SMALL).train()
+    seen = outputs_of({"auxiliary": model.head.auxiliary}, lambda: model(torch.rand(2, 3, 64, 64)))
+    assert seen["auxiliary"][0][0].shape[1] == model.backbone.info.levels[-2].channels
+    assert create_model("deeplabv3plus", **SMALL).head.auxiliary is None

@@ -1,0 +1,124 @@
+"""The contracts of the design: any head on any context on any backbone, any size, any class count."""
+
+import itertools
+
+import pytest
+import torch
+
+from crispseg.models import CONTEXTS, HEADS, create_model
+
+BACKBONES = ["test_resnet", "test_convnext", "test_vit"]
+SMALL = {"channels": 8, "output_stride": 32}
+
+
+def small_model(head="gff", context=None, backbone="test_resnet", num_classes=3, **options):
+    torch.manual_seed(0)
+    return create_model(head, context=context, backbone=backbone, num_classes=num_classes, **(SMALL | options))
+
+
+def total(output):
+    """A scalar that depends on every logit that a loss reads."""
+    parts = [output.logits, output.boundary_logits, output.body_logits, output.auxiliary_logits]
+    return sum(part.float().square().mean() for part in parts if part is not None)
+
+
+@pytest.mark.parametrize(("head", "context"), itertools.product(HEADS, CONTEXTS))
+def test_every_head_on_every_context_trains_every_parameter(head, context):
+    model = small_model(head, context).train()
+    output = model(torch.rand(2, 3, 65, 97))
+    assert output.logits.shape == (2, 3, 65, 97)
+    total(output).backward()
+    missing = [name for name, p in model.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
+    assert missing == []
+
+
+@pytest.mark.parametrize(("head", "backbone"), itertools.product(HEADS, BACKBONES))
+def test_every_head_on_every_kind_of_backbone(head, backbone):
+    model = small_model(head, backbone=backbone).eval()
+    with torch.inference_mode():
+        output = model(torch.rand(1, 3, 70, 45))
+    assert output.logits.shape == (1, 3, 70, 45)
+    assert torch.isfinite(output.logits).all()
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("size", [(33, 64), (1, 1), (31, 7), (128, 96)])
+def test_any_size(head, size):
+    model = small_model(head).eval()
+    with torch.inference_mode():
+        output = model(torch.rand(1, 3, *size), with_maps=True)
+    assert output.logits.shape == (1, 3, *size)
+    if output.boundary_logits is not None:
+        assert output.boundary_logits.shape == (1, 1, *size)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("num_classes", [2, 150])
+def test_any_class_count(head, num_classes):
+    model = small_model(head, num_classes=num_classes).train()
+    output = model(torch.rand(2, 3, 40, 40))
+    assert output.logits.shape[1] == num_classes
+    for other in (output.body_logits, output.auxiliary_logits):
+        assert other is None or other.shape == output.logits.shape
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_an_image_does_not_depend_on_its_batch(head):
+    model = small_model(head).double().eval()
+    images = torch.rand(3, 3, 48, 56, dtype=torch.float64)
+    with torch.inference_mode():
+        together = model(images)
+        alone = model(images[1:2])
+    torch.testing.assert_close(together.logits[1:2], alone.logits, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_training_and_evaluation_return_the_same_type(head):
+    model = small_model(head)
+    images = torch.rand(2, 3, 32, 32)
+    trained, evaluated = model.train()(images), model.eval()(images)
+    assert type(trained) is type(evaluated)
+    assert evaluated.auxiliary_logits is None
+    assert evaluated.body_logits is None
+    assert (trained.body_logits is not None) == (head == "decoupled")
+    assert (evaluated.boundary_logits is not None) == (head in ("gscnn", "decoupled"))
+    assert evaluated.maps == {}
+
+
+@pytest.mark.parametrize(
+    ("head", "names"),
+    [
+        ("gff", {f"gate_{i}" for i in range(1, 5)}),
+        ("gff_dfp", {f"gate_{i}" for i in range(1, 5)}),
+        ("gated_fpn", {f"gate_{i}" for i in range(1, 6)}),
+        ("gscnn", {"attention_1", "attention_2", "attention_3", "image_gradient"}),
+        ("decoupled", {"flow_px", "body", "edge"}),
+    ],
+)
+def test_maps_are_returned_when_asked_for(head, names):
+    model = create_model(head, backbone="resnet10t", num_classes=2, **SMALL).eval()
+    with torch.inference_mode():
+        maps = model(torch.rand(1, 3, 64, 96), with_maps=True).maps
+    assert set(maps) == names
+    for name, one in maps.items():
+        if name.startswith(("gate", "attention", "image_gradient")):
+            assert one.shape[:2] == (1, 1)
+            assert 0 <= one.min() <= one.max() <= 1
+
+
+@pytest.mark.parametrize("head", ["plain", "gff_dfp", "gscnn", "decoupled"])
+def test_models_export(head):
+    """Nothing leaves the graph: torch.export traces the whole model, and its program gives the same logits."""
+    model = small_model(head, head_options={"gradient": "sobel"} if head == "gscnn" else {}).eval()
+    images = torch.rand(1, 3, 64, 64)
+    program = torch.export.export(model, (images,), strict=False)
+    torch.testing.assert_close(program.module()(images).logits, model(images).logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_models_run_in_bfloat16(head):
+    model = small_model(head).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(torch.rand(2, 3, 64, 64))
+    total(output).backward()
+    assert torch.isfinite(output.logits).all()

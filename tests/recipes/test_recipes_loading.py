@@ -1,0 +1,204 @@
+import re
+
+import pytest
+import yaml
+
+from crispseg.config import Recipe
+from crispseg.errors import ConfigError
+from crispseg.recipes import differing_keys, list_recipes, load_recipe, save_recipe
+
+
+@pytest.fixture
+def write(tmp_path):
+    def _write(text, name="mine.yaml"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return _write
+
+
+def error_of(path, overrides=()):
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(path, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_packaged_recipe_loads_under_its_own_name(name):
+    recipe = load_recipe(name)
+    assert recipe.name == name.replace("/", "-")
+    assert recipe.description
+
+
+def test_the_packaged_recipes_of_this_issue_are_there():
+    toy = {f"toy/{system}" for system in ("plain", "gff", "gscnn", "decoupled")}
+    camvid = {f"camvid/{system}" for system in ("pspnet", "deeplabv3plus", "gff", "gscnn", "decoupled")}
+    assert toy | camvid <= set(list_recipes())
+
+
+@pytest.mark.parametrize("spelling", ["camvid/gff", "recipes/camvid/gff.yaml", "./recipes/camvid/gff", "camvid\\gff"])
+def test_a_packaged_recipe_has_several_spellings(spelling, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(spelling) == load_recipe("camvid/gff")
+
+
+def test_a_file_on_disk_goes_before_the_packaged_recipe(write, tmp_path, monkeypatch):
+    write("train: {epochs: 7}", "recipes/camvid/gff.yaml")
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe("recipes/camvid/gff.yaml").train.epochs == 7
+
+
+def test_a_name_that_is_missing_gets_the_nearest_packaged_one():
+    message = error_of("camvid/gsccn")
+    assert "no such file" in message
+    assert "did you mean 'camvid/gscnn'?" in message
+
+
+def test_a_folder_is_called_a_folder(tmp_path):
+    assert "a folder, not a file" in error_of(tmp_path)
+
+
+def test_overrides_are_yaml_and_later_ones_win(write):
+    path = write("train: {lr: 0.1}")
+    recipe = load_recipe(path, ["train.lr=1e-3", "data.crop_hw=[64, 96]", "train.clip_norm=2", "train.lr=5e-3"])
+    assert recipe.train.lr == 5e-3
+    assert recipe.data.crop_hw == (64, 96)
+    assert recipe.train.clip_norm == 2
+    assert load_recipe(path, ["train.clip_norm=null"]).train.clip_norm is None
+    assert load_recipe(path, ["data.root=a=b"]).data.root == "a=b"
+
+
+def test_overrides_reach_into_free_options(write):
+    path = write("model: {head_options: {auxiliary: true, levels: [0, 1]}}")
+    assert load_recipe(path, ["model.head_options.auxiliary=false"]).model.head_options == {
+        "auxiliary": False,
+        "levels": [0, 1],
+    }
+
+
+@pytest.mark.parametrize("text", ["train.lr", "=3", "train..lr=3", "train.=3"])
+def test_an_override_of_another_form_is_refused(write, text):
+    assert "a change like 'train.lr=0.005' expected" in error_of(write(""), [text])
+
+
+def test_an_override_that_is_no_yaml_is_refused(write):
+    assert "is not a YAML value" in error_of(write(""), ["train.lr=[1, 2"])
+
+
+def test_all_unknown_keys_of_a_file_are_listed_with_their_nearest(write):
+    message = error_of(write("train: {leraning_rate: 1, epoch: 3}\nlr: 1\ndate: {}\nmodel: {zzz: 1}"))
+    assert "unknown key 'train.epoch'; did you mean 'train.epochs'?" in message
+    assert "unknown key 'lr'; did you mean 'train.lr'?" in message
+    assert "unknown key 'date'; did you mean 'data'?" in message
+    assert re.search(r"unknown key 'model.zzz'; known in model: backbone, .*pretrained", message)
+    assert "unknown key 'train.leraning_rate'; known in train: accelerator" in message
+    assert message.count("mine.yaml") == 5
+
+
+def test_an_unknown_key_of_an_override_names_the_override(write):
+    message = error_of(write("train: {lr: 0.1}"), ["train.momentun=0.5"])
+    assert message == "override 'train.momentun=0.5': unknown key 'train.momentun'; did you mean 'train.momentum'?"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("train: {lr: fast}", "train.lr is 'fast', a number expected"),
+        ("train: {epochs: 2.5}", "train.epochs is 2.5, an integer"),
+        ("train: {epochs: 0}", "train.epochs is 0, greater than 0 expected"),
+        ("train: {epochs: true}", "train.epochs is True, which is no number"),
+        ("data: {crop_hw: [yes, 3]}", "data.crop_hw is [True, 3], which is no number"),
+        ("train: {optimizer: adam}", "train.optimizer is 'adam', 'sgd' or 'adamw' expected"),
+        ("train: {devices: many}", "train.devices is 'many', an integer or 'auto' expected"),
+        ("train: 5", "train is 5, a mapping of keys to values expected"),
+        ("name: 5", "name is 5, a string expected"),
+        ("data: {crop_hw: [64, -1]}", "data.crop_hw[1] is -1, greater than 0 expected"),
+        ("data: {crop_hw: 64}", "data.crop_hw is 64, a tuple expected"),
+        ("data: {crop_hw: [64]}", "data.crop_hw[1]"),
+        ("data: {scale_range: [2, 1]}", "data: scale_range is (2.0, 1.0); two positive numbers in ascending order"),
+        ("train: {lr: .nan}", "train.lr is nan, a finite number expected"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named_in_one_line(write, text, expected):
+    message = error_of(write(text))
+    assert "mine.yaml: " in message
+    assert expected in message
+
+
+def test_a_wrong_value_names_the_place_that_set_it(write):
+    path = write("train: {lr: 0.1, epochs: x}")
+    message = error_of(path, ["train.lr=fast"])
+    assert "override 'train.lr=fast': train.lr is 'fast'" in message
+    assert f"{path}: train.epochs is 'x'" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("train: {lr: 1}\ntrain: {lr: 2}", "key 'train' occurs twice, in lines 1 and 2"),
+        ("train:\n  lr: 1\n  epochs: 2\n  lr: 2", "key 'lr' occurs twice, in lines 2 and 4"),
+        ("- a\n- b", "list found, a mapping of sections"),
+        ("train: [", "mine.yaml: "),
+        ("train: {lr: 1}\n  epochs: 3", "line 2"),
+        ("base: [a, b]", "the name or path of one recipe expected"),
+        ("base: nowhere", "base: recipe 'nowhere': no such file"),
+    ],
+)
+def test_a_broken_file_is_explained(write, text, expected):
+    assert expected in error_of(write(text))
+
+
+def test_a_file_that_is_no_text_is_explained(tmp_path):
+    path = tmp_path / "binary.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x9d")
+    assert "cannot be read as text" in error_of(path)
+
+
+def test_empty_files_and_sections_mean_the_defaults(write):
+    assert load_recipe(write("train:\n")) == Recipe(name="mine")
+    assert load_recipe(write("", "other.yaml")) == Recipe(name="other")
+
+
+def test_a_base_is_changed_section_by_section(write):
+    write("name: parent\ndescription: old\ntrain: {lr: 0.1, epochs: 3}\nmodel: {head: gscnn}", "parent.yaml")
+    recipe = load_recipe(write("base: parent.yaml\ntrain: {epochs: 4}"))
+    assert (recipe.train.lr, recipe.train.epochs, recipe.model.head) == (0.1, 4, "gscnn")
+    assert (recipe.name, recipe.description) == ("mine", "")  # not the parent's: runs would share a folder
+
+
+def test_a_base_may_be_packaged(write):
+    recipe = load_recipe(write("base: camvid/gff\ntrain: {epochs: 4}"))
+    assert recipe.train == load_recipe("camvid/gff").train.model_copy(update={"epochs": 4})
+
+
+def test_an_error_in_the_base_names_the_base(write):
+    parent = write("train: {lr: fast}", "parent.yaml")
+    assert error_of(write("base: parent.yaml")).startswith(f"{parent}: train.lr")
+
+
+def test_bases_in_a_circle_are_refused(write):
+    write("base: b.yaml", "a.yaml")
+    path = write("base: a.yaml", "b.yaml")
+    assert "bases go in a circle" in error_of(path)
+
+
+def test_saving_and_loading_give_the_same_recipe(tmp_path):
+    recipe = load_recipe("camvid/gscnn", ["data.root=/somewhere/ö", "train.clip_norm=1.5", "train.devices=2"])
+    path = tmp_path / "run" / "recipe.yaml"
+    save_recipe(recipe, path)
+    assert load_recipe(path) == recipe
+    assert yaml.safe_load(path.read_text(encoding="utf-8"))["train"]["momentum"] == 0.9  # defaults are written too
+    save_recipe(Recipe(), path)
+    assert load_recipe(path) == Recipe()
+    assert [entry.name for entry in path.parent.iterdir()] == ["recipe.yaml"]
+
+
+def test_differences_have_dotted_paths():
+    first = Recipe(model={"head_options": {"levels": [0, 1]}}, train={"lr": 0.1})
+    second = Recipe(model={"head_options": {"levels": [0, 2]}}, train={"lr": 0.1})
+    assert differing_keys(first, second) == {"model.head_options.levels": ([0, 1], [0, 2])}
+    assert differing_keys(first, first) == {}
