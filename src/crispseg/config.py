@@ -28,6 +28,7 @@ class ModelConfig(_Values):
     context: str | None = None  # None: the head's own, as in its paper
     output_stride: Literal[8, 16, 32] = 8
     channels: PositiveInt = 256  # width of the head
+    context_channels: PositiveInt | None = None  # width of the context; None: the head's (PSPNet's own is 512)
     pretrained: bool = False  # timm's ImageNet weights, from the Hub
     backbone_weights: str | None = None  # a file with the backbone's weights instead
     head_options: dict[str, Any] = Field(default_factory=dict)  # keyword arguments of the head's class

@@ -31,7 +31,8 @@ def test_extra_map_must_be_as_announced(name):
 
 @pytest.mark.parametrize("name", CONTEXTS)
 def test_extra_map_matters(name):
-    context = CONTEXTS[name](4, 4, 8, 1).eval()
+    torch.manual_seed(0)
+    context = CONTEXTS[name](4, 32, 8, 1).eval()
     features = torch.randn(1, 4, 6, 6)
     zeros, ones = (context(features, torch.full((1, 1, 12, 12), value)) for value in (0.0, 1.0))
     assert not torch.allclose(zeros, ones)

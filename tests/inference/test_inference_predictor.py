@@ -170,7 +170,7 @@ def test_boundary_probability_is_averaged_like_the_classes():
 def test_a_model_without_label_table_needs_one_for_predictions_only():
     predictor = Predictor(pointwise)
     assert predictor.predict_batch(torch.rand(1, 3, 4, 4)).shape == (1, 3, 4, 4)
-    with pytest.raises(ConfigError, match="function.* has no label_space"):
+    with pytest.raises(ConfigError, match=r"function.* has no label_space"):
         predictor(np.zeros((4, 4, 3), dtype=np.uint8))
     assert Predictor(Convolution()).label_space is SPACE
     other = LabelSpace.from_dict({"name": "other", "classes": ["x", "y", "z"]})

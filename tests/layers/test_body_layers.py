@@ -63,7 +63,10 @@ def test_related_operators_keep_shape_and_train(body_class, size):
     out, _ = body(features)
     assert out.shape == features.shape
     out.square().sum().backward()
-    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in body.parameters())
+    # A single cell has nobody to propagate to.
+    idle = {"affinity.weight", "affinity.bias"} if size == (1, 1) else set()
+    for name, parameter in body.named_parameters():
+        assert name in idle or torch.isfinite(parameter.grad).all()
 
 
 def test_deformable_body_with_zero_offsets_is_a_convolution():

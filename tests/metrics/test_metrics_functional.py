@@ -64,10 +64,14 @@ def label_pairs(draw):
 
 
 @settings(deadline=None, max_examples=60)
-@given(pair=label_pairs(), absent=st.sampled_from(["skip", "one"]), threads=st.sampled_from([1, 2]))
-def test_boundary_f_is_the_brute_force_one(pair, absent, threads):
+@given(
+    pair=label_pairs(),
+    radii=st.lists(st.integers(0, 13) | st.floats(0, 13), min_size=1, max_size=4),
+    absent=st.sampled_from(["skip", "one"]),
+    threads=st.sampled_from([1, 2]),
+)
+def test_boundary_f_is_the_brute_force_one(pair, radii, absent, threads):
     prediction, labels, num_classes = pair
-    radii = (0, 1, 1.5, 2, 3, 5)
     found = boundary_f_score(prediction, labels, num_classes, radii, absent=absent, threads=threads)
     np.testing.assert_allclose(found, brute_force_f(prediction, labels, num_classes, radii, absent), atol=1e-12)
 
@@ -103,6 +107,23 @@ def test_boundary_f_of_any_number_of_classes(num_classes):
         precision = (distance_transform_edt(~theirs)[ours] <= 2).mean()
         recall = (distance_transform_edt(~ours)[theirs] <= 2).mean()
         assert found[k] == pytest.approx(2 * precision * recall / max(precision + recall, 1e-9))
+
+
+@pytest.mark.parametrize("radius", [1, 2, 3, 4, 5, 7, 9, 12, 12.5, 31])
+def test_a_pixel_reaches_the_whole_disk_and_no_more(radius):
+    """A dilation that leaves a gap in a row of its disk shows here: the dot in the corner is its own only boundary."""
+    reach = int(radius)
+    labels = np.zeros((reach + 3, reach + 3), dtype=np.uint8)
+    labels[0, 0] = 1
+    offsets = {(0, dx) for dx in range(reach + 2)} | {(dy, dx) for dx in (0, 1, 3) for dy in (reach, int(reach * 0.7))}
+    for dy, dx in offsets - {(0, 0)}:
+        dot = np.zeros_like(labels)
+        dot[dy, dx] = 1
+        square = [(y, x) for y in (dy - 1, dy) for x in (dx - 1, dx) if y >= 0 and x >= 0]  # its boundary
+        near = sum(y * y + x * x <= radius * radius for y, x in square)
+        precision, recall = near / len(square), float(near > 0)
+        wanted = 2 * precision * recall / (precision + recall) if near else 0
+        assert boundary_f_score(dot, labels, 2, (radius,))[0, 1] == pytest.approx(wanted), (dy, dx)
 
 
 @given(pair=label_pairs())

@@ -107,23 +107,25 @@ def test_canny_equals_opencv_on_a_photograph():
 
 
 def ramp_along_a_spiral(turns):
-    """A long line whose edges are weak except at its outer end."""
+    """A long line whose edges are weak except towards its outer end."""
     size = 12 * turns
     angle = np.linspace(0, 2 * np.pi * turns, 4000)
     points = size / 2 + (angle * 0.8)[:, None] * np.stack((np.cos(angle), np.sin(angle)), axis=1)
     image = np.zeros((size, size, 3), np.uint8)
-    for point, brightness in zip(points.round().astype(int), np.where(np.arange(4000) < 3980, 110, 255).tolist(), strict=True):
+    for point, brightness in zip(
+        points.round().astype(int), np.interp(np.arange(4000), (0, 3500, 4000), (110, 110, 255)), strict=True
+    ):
         cv2.circle(image, point.tolist(), 1, [brightness] * 3, -1)
     return image
 
 
 def test_canny_follows_a_long_edge_to_its_end_and_each_image_by_itself():
     image = ramp_along_a_spiral(6)
-    expected = opencv_canny(image, 100, 900)
+    expected = opencv_canny(image, 100, 1150)
     without_seed = np.minimum(image, 110)
-    assert expected.sum() > 20 * opencv_canny(image, 900, 900).sum()  # the spiral hangs on its outer end
+    assert expected.sum() > 3 * opencv_canny(image, 1150, 1150).sum()  # most of it hangs on its outer end
     both = torch.cat((to_batch(without_seed), to_batch(image)))
-    edges = canny_edges(both, 100, 900)
+    edges = canny_edges(both, 100, 1150)
     assert not edges[0].any()
     assert torch.equal(edges[1, 0].bool(), expected)
 
@@ -131,11 +133,11 @@ def test_canny_follows_a_long_edge_to_its_end_and_each_image_by_itself():
 def test_canny_exports_with_the_same_result():
     class Canny(torch.nn.Module):
         def forward(self, images):
-            return canny_edges(images, 100, 900)
+            return canny_edges(images, 100, 1150)
 
     images = to_batch(ramp_along_a_spiral(4)).float() / 255
     program = torch.export.export(Canny(), (images,))
-    assert torch.equal(program.module()(images), canny_edges(images, 100, 900))
+    assert torch.equal(program.module()(images), canny_edges(images, 100, 1150))
 
 
 def test_canny_thresholds_in_the_wrong_order_are_an_error():

@@ -8,19 +8,19 @@ import typer
 from typer.core import TyperGroup
 
 from crispseg import __version__
-from crispseg.cli.console import print_error
+from crispseg.cli.console import print_error, show_log
 from crispseg.cli.demo import demo
 from crispseg.cli.describe import describe
 from crispseg.cli.evaluate import evaluate
 from crispseg.cli.fit import fit
 from crispseg.cli.segment import segment
-from crispseg.errors import CrispsegError, TrainingError
+from crispseg.errors import CrispsegError, TrainingError, TrainingInterrupted
 
 __all__ = ["app", "main"]
 
 EXIT_TRAINING = 1
 EXIT_USER = 2
-EXIT_INTERRUPTED = 130
+EXIT_INTERRUPTED = 130  # as shells say it of Ctrl-C
 
 
 class _Commands(TyperGroup):
@@ -31,6 +31,9 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         try:
             return super().invoke(ctx)
+        except TrainingInterrupted as error:
+            print_error(str(error))
+            raise typer.Exit(error.exit_status) from error
         except CrispsegError as error:
             print_error(str(error))
             raise typer.Exit(EXIT_TRAINING if isinstance(error, TrainingError) else EXIT_USER) from error
@@ -68,6 +71,7 @@ def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
 ) -> None:
     """Semantic segmentation with crisp boundaries: GSCNN, Decoupled and GFF on any backbone and context."""
+    show_log()
 
 
 for _command in (demo, fit, evaluate, segment, describe):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-__all__ = ["error_console", "make_progress", "out_console", "print_error", "seconds_in_words"]
+__all__ = ["error_console", "make_progress", "out_console", "print_error", "seconds_in_words", "show_log"]
 
 
 def out_console() -> Console:
@@ -22,6 +24,23 @@ def error_console() -> Console:
 def print_error(message: str) -> None:
     """One ``error: …`` line on stderr, red on a terminal, never broken to the terminal's width."""
     error_console().print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+
+
+class _ToStderr(logging.Handler):
+    """Prints through a console made at the moment, so that a running progress bar moves out of the way."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = "yellow" if record.levelno >= logging.WARNING else "dim"
+        error_console().print(Text(self.format(record), style=style), soft_wrap=True)
+
+
+def show_log() -> None:
+    """Show what the library logs, such as a line per epoch; nothing changes when it is called again."""
+    logger = logging.getLogger("crispseg")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    if not any(isinstance(handler, _ToStderr) for handler in logger.handlers):
+        logger.addHandler(_ToStderr())
 
 
 def make_progress() -> Progress:

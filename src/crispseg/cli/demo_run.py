@@ -8,7 +8,6 @@ import platform
 import shlex
 import shutil
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +18,11 @@ import torch
 import yaml
 from torch import Tensor
 
-from crispseg.cli.console import make_progress, out_console, seconds_in_words
+from crispseg.cli.console import out_console, seconds_in_words
 from crispseg.cli.report import Panel, Scene, SystemResult, render_report
 from crispseg.cli.scores import scores_table
 from crispseg.data import SegmentationDataset, build_dataset
 from crispseg.errors import ConfigError
-from crispseg.evaluate import evaluate
 from crispseg.inference import Prediction, Predictor
 from crispseg.io import atomic_write
 from crispseg.models import Segmenter, load_model
@@ -102,8 +100,6 @@ def run_demo(system: str, *, compare: bool, out: Path, overrides: Sequence[str])
     _claim_folder(out, names)
     console = out_console()
     trained = [_train_and_score(name, out / name, overrides) for name in names]
-    for one in trained:
-        console.print(scores_table(one.result.scores, f"{one.result.title}: scores in %"))
     result, baseline = trained[0], trained[1] if compare else None
     page = out / "report.html"
     html = render_report(
@@ -163,27 +159,14 @@ def _train_and_score(name: str, folder: Path, overrides: Sequence[str]) -> _Trai
     recipe = load_recipe(f"toy/{name}", list(overrides))
     title = STORIES[name].title
     console.print(f"[bold]{title}[/bold]: training on {recipe.data.toy_train_images} made-up streets …")
-    started = time.monotonic()
     fitted = fit(recipe, folder)
-    seconds = time.monotonic() - started
-    console.print(f"trained in {seconds_in_words(seconds)}; scoring …")
-
+    console.print(scores_table(fitted.scores, f"{title}: scores in %, after {seconds_in_words(fitted.seconds)}"))
     model = load_model(fitted.model_folder)
-    predictor = Predictor(model, model.label_space)
-    dataset = build_dataset(recipe.data, "val", augment=False)
-    with make_progress() as progress:
-        task = progress.add_task("scoring", total=len(dataset))
-        scores = evaluate(
-            predictor,
-            dataset,
-            recipe.evaluate.radii_px,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
     result = SystemResult(
         name=name,
         title=title,
-        scores=scores,
-        seconds=seconds,
+        scores=fitted.scores,
+        seconds=fitted.seconds,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         curve=_read_curve(folder / "log.jsonl"),
         recipe_text=yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
@@ -191,8 +174,8 @@ def _train_and_score(name: str, folder: Path, overrides: Sequence[str]) -> _Trai
     return _Trained(
         result=result,
         model=model,
-        predictor=predictor,
-        dataset=dataset,
+        predictor=Predictor(model),
+        dataset=build_dataset(recipe.data, "val", augment=False),
         model_folder=fitted.model_folder,
         epochs=recipe.train.epochs,
         train_images=recipe.data.toy_train_images,
@@ -202,7 +185,7 @@ def _train_and_score(name: str, folder: Path, overrides: Sequence[str]) -> _Trai
 
 def _read_curve(log: Path) -> tuple[tuple[int, float], ...]:
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    return tuple((int(line["epoch"]), float(line["mean_iou"])) for line in lines if "mean_iou" in line)
+    return tuple((int(line["epoch"]), float(line["mean_iou"])) for line in lines if line.get("mean_iou") is not None)
 
 
 def _lead(result: _Trained, baseline: _Trained | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -30,11 +29,15 @@ def fit(
     from crispseg.recipes import load_recipe
 
     values = load_recipe(recipe, set_ or [])
-    from crispseg.train import fit as train  # Lightning takes seconds more; a mistyped key should not wait for it
+    # These take seconds more to load; a mistyped key should not wait for them.
+    from crispseg.cli.scores import scores_table
+    from crispseg.train import fit as train
 
     folder = out if out is not None else Path("runs") / values.name
-    started = time.monotonic()
     result = train(values, folder, resume=resume)
     console = out_console()
-    console.print(f"trained in {seconds_in_words(time.monotonic() - started)}; the best model: {result.model_folder}")
-    console.print(f"next: crispseg segment {result.model_folder} IMAGES… --out predictions", style="dim")
+    console.print(scores_table(result.scores, f"{values.name}: epoch {result.best_epoch}, the best, in %"))
+    console.print(
+        f"trained in {seconds_in_words(result.seconds)}; the best model: {result.model_folder}", soft_wrap=True
+    )
+    console.print(f"next: crispseg segment {result.model_folder} IMAGES… --out masks", style="dim", soft_wrap=True)

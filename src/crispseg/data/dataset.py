@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from typing import Any, TypedDict
 
 import cv2
@@ -76,7 +77,9 @@ class SegmentationDataset(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         if get_worker_info() is not None and cv2.getNumThreads() > 1:
-            cv2.setNumThreads(1)  # workers are the parallelism; OpenCV's pool in each would fight for the cores
+            cv2.setNumThreads(
+                0
+            )  # a spawned worker: workers are the parallelism, pools in each would fight for the cores
         image, labels, name = self.sample(index)
         if self.transform is not None:
             rng = np.random.default_rng((self.seed, self.epoch, index % len(self)))
@@ -152,6 +155,22 @@ def build_dataset(config: DataConfig, split: str, augment: bool, seed: int = 0) 
             blur_probability=config.blur_probability,
         )
     return SegmentationDataset(source, label_space, transform, seed=seed, cache=config.cache)
+
+
+def _without_opencv_threads() -> None:
+    """Stop OpenCV's pool. A forked child has none of its threads and would wait for them for ever."""
+    global _opencv_threads
+    _opencv_threads = cv2.getNumThreads()
+    cv2.setNumThreads(0)
+
+
+def _with_opencv_threads() -> None:
+    cv2.setNumThreads(_opencv_threads)
+
+
+_opencv_threads = 0
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(before=_without_opencv_threads, after_in_parent=_with_opencv_threads)
 
 
 class _SampleCache:

@@ -112,8 +112,8 @@ def train_ids(raw: npt.NDArray[np.uint16], label_space: LabelSpace, source: str 
         more = f" and {len(values) - 8} more" if len(values) > 8 else ""
         known = sorted({*label_space.ignore_ids, *(raw_id for entry in label_space.classes for raw_id in entry.ids)})
         raise DataError(
-            f"{source}: ids outside the label table {label_space.name!r}: {listed}{more}; it knows {_ranges(known)} and 255"
-            "; add them to the table, to a class or to ignore_ids, or repair the file"
+            f"{source}: ids outside the label table {label_space.name!r}: {listed}{more}; it knows {_ranges(known)} "
+            "and 255; add them to the table, to a class or to ignore_ids, or repair the file"
         )
     return translated.astype(np.uint8)
 

@@ -142,7 +142,8 @@ class PropagatedBody(nn.Module):
     def forward(self, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the body feature and ``{"affinity": …}``."""
         values = self.squeeze(features)
-        raw = torch.tanh(self.affinity(features)).unflatten(1, (4, 3))
+        count, _, height, width = features.shape
+        raw = torch.tanh(self.affinity(features)).view(count, 4, 3, height, width)
         affinity = raw / raw.abs().sum(dim=2, keepdim=True).clamp_min(1)
         down = _propagate(values, affinity[:, 0])
         up = _propagate(values.flip(2), affinity[:, 1].flip(2)).flip(2)

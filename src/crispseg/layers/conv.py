@@ -35,15 +35,13 @@ class ConvNormAct(nn.Sequential):
         activation: bool = True,
     ) -> None:
         padding = dilation * (kernel_size - 1) // 2
-        layers: list[nn.Module] = [
-            nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False),
-            nn.BatchNorm2d(out_channels),
-        ]
+        convolution = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False)
+        # He et al. (2015), for the ReLU that follows.
+        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+        layers: list[nn.Module] = [convolution, nn.BatchNorm2d(out_channels)]
         if activation:
             layers.append(nn.ReLU(inplace=True))
         super().__init__(*layers)
-        # He et al. (2015), for the ReLU that follows.
-        nn.init.kaiming_normal_(self[0].weight, mode="fan_out", nonlinearity="relu")
 
 
 class ResidualBlock(nn.Module):

@@ -28,6 +28,7 @@ def create_model(
     num_classes: int = 19,
     output_stride: int = 8,
     channels: int = 256,
+    context_channels: int | None = None,
     pretrained: bool = False,
     backbone_weights: str | None = None,
     head_options: Mapping[str, Any] | None = None,
@@ -43,6 +44,7 @@ def create_model(
         num_classes: 2 to 255; ignored when a label space is given.
         output_stride: 8, 16 or 32, where the backbone can be dilated.
         channels: width of the head.
+        context_channels: width of the context module; None: the head's.
         pretrained: whether timm's ImageNet weights are loaded, from the Hugging Face Hub.
         backbone_weights: a file with the backbone's weights.
         head_options: keyword arguments of the head's class.
@@ -65,6 +67,7 @@ def create_model(
         context=context,
         output_stride=output_stride,  # type: ignore[arg-type] # validated by pydantic
         channels=channels,
+        context_channels=context_channels,
         pretrained=pretrained,
         backbone_weights=backbone_weights,
         head_options=dict(head_options or {}),
@@ -106,7 +109,7 @@ def _build_context(name: str, config: ModelConfig, info: FeaturesInfo, extra_cha
     context_class = CONTEXTS[name]
     return context_class(
         info.top.channels,
-        config.channels,
+        config.context_channels or config.channels,
         info.top.stride,
         extra_channels,
         **_checked_options(context_class, config.context_options, f"context_options of {name}"),

@@ -1,7 +1,7 @@
 """A saved model is a folder: safetensors weights, and a card that says what they are.
 
-``card.json`` holds the architecture (the values that build it again), the label table, mean and deviation, the recipe and
-the scores it was trained with and reached, licence and notes, and the versions that wrote it.
+``card.json`` holds the architecture (the values that build it again), the label table, mean and deviation, the recipe
+it was trained with, the scores it reached, licence and notes, and the versions that wrote it.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def save_model(
         raise WeightsError(f"{folder}: is a file, a folder was expected; name a new folder")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / CARD_NAME).is_file():
         raise WeightsError(
-            f"{folder}: holds files, but no {CARD_NAME}, so it is no model folder; name a new folder, so that nothing of "
-            "yours is touched"
+            f"{folder}: holds files, but no {CARD_NAME}, so it is no model folder; name a new folder, so that "
+            "nothing of yours is touched"
         )
     card = {
         "format_version": FORMAT_VERSION,
@@ -183,7 +183,9 @@ def _find_folder(path_or_hub_id: str | Path) -> Path:
     if path.is_file() and path.name in (WEIGHTS_NAME, CARD_NAME):
         path = path.parent
     if path.is_file():
-        raise WeightsError(f"{path}: a file, but a model is a folder with {CARD_NAME} and {WEIGHTS_NAME}; name the folder")
+        raise WeightsError(
+            f"{path}: a file, but a model is a folder with {CARD_NAME} and {WEIGHTS_NAME}; name the folder"
+        )
     if path.is_dir():
         for folder in (path, path / "model"):
             if (folder / CARD_NAME).is_file():
@@ -203,8 +205,8 @@ def _download(hub_id: str) -> Path:
     except Exception as error:  # network, proxy, missing repository and cache each raise their own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(
-            f"{hub_id}: no such folder here, and the Hugging Face Hub did not give a model of this name ({reason}); check "
-            "the name, or connect to the network"
+            f"{hub_id}: no such folder here, and the Hugging Face Hub did not give a model of this name ({reason}); "
+            "check the name, or connect to the network"
         ) from error
 
 

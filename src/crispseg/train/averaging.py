@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import lightning.pytorch as L
-import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
@@ -44,6 +43,7 @@ def moving_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor]
     last bit. Whole numbers (batch norm's counter) are copied.
 
     Example:
+        >>> import torch
         >>> averaged = [torch.tensor(0.0), torch.tensor(1)]
         >>> moving_average(0.5)(averaged, [torch.tensor(1.0), torch.tensor(3)], 100)
         >>> [value.item() for value in averaged]

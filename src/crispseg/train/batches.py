@@ -70,9 +70,7 @@ class EpochBatches(Sampler[list[int]]):
         return self.count // (self.batch_size * self.world_size)
 
 
-def train_loader(
-    dataset: SegmentationDataset, recipe: Recipe, rank: int = 0, world_size: int = 1
-) -> DataLoader[Item]:
+def train_loader(dataset: SegmentationDataset, recipe: Recipe, rank: int = 0, world_size: int = 1) -> DataLoader[Item]:
     """Augmented batches in the order of an `EpochBatches`, which is the loader's ``batch_sampler``."""
     batches = EpochBatches(len(dataset), recipe.train.batch_size, recipe.train.seed, rank, world_size)
     return _loader(dataset, batches, recipe)
@@ -104,10 +102,8 @@ def collate(items: Sequence[Item]) -> Batch:
     }
 
 
-def _loader(
-    dataset: SegmentationDataset, batches: Sampler[list[int]] | Sequence[Sequence[int]], recipe: Recipe
-) -> DataLoader[Item]:
-    workers = min(recipe.data.workers, len(batches))  # type: ignore[arg-type] # EpochBatches has a length
+def _loader(dataset: SegmentationDataset, batches: EpochBatches | list[list[int]], recipe: Recipe) -> DataLoader[Item]:
+    workers = min(recipe.data.workers, len(batches))
     return DataLoader(
         dataset,
         batch_sampler=batches,
@@ -121,6 +117,9 @@ def _loader(
 
 
 def _leave_signals_to_the_main_process(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; workers must live on until the main one has saved."""
+    """Terminals and job schedulers signal every process; workers must live on until the main one has saved.
+
+    They end when it tells them to, or when it is gone.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

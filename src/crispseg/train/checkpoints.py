@@ -40,28 +40,30 @@ class Checkpoints(Checkpoint):
     """Saves ``best.ckpt`` after validations that are better than all before, and ``last.ckpt`` after every epoch.
 
     On a signal the run also saves ``last.ckpt`` and ends: after the current optimiser step, or in the middle of a
-    validation, which is repeated on resuming. What was saved resumes to the same weights, bit for bit, that the run would
-    have had: the order of samples, their augmentation and a step's random draws depend on the seed and the place only, and
-    the place is part of the checkpoint.
+    validation, which is repeated on resuming. What was saved resumes to the same weights, bit for bit, that the run
+    would have had: the order of samples, their augmentation and a step's random draws depend on the seed and the place
+    only, and the place is part of the checkpoint.
 
     Lightning calls subclasses of its ``Checkpoint`` after all other callbacks, so what they hold is up to date.
 
     Args:
         folder: of the checkpoints.
-        batches: of the training set; told where to go on.
-        dataset: the training set; told the epoch.
         signals: asked whether to stop.
-        world_size: number of processes.
     """
 
-    def __init__(
-        self, folder: Path, batches: EpochBatches, dataset: SegmentationDataset, signals: StopSignals, world_size: int
-    ) -> None:
+    _batches: EpochBatches
+    _dataset: SegmentationDataset
+
+    def __init__(self, folder: Path, signals: StopSignals) -> None:
         self.best_path, self.last_path = folder / "best.ckpt", folder / "last.ckpt"
         self.best_score = -math.inf
         self.best_epoch = 0  # counted from 1, as in the log
-        self._batches, self._dataset, self._signals, self._world_size = batches, dataset, signals, world_size
+        self._signals = signals
         self._epoch, self._batch = 0, 0  # where a run that is saved now goes on
+
+    def steer(self, batches: EpochBatches, dataset: SegmentationDataset) -> None:
+        """Name the training set and its batches, which are to be told the epoch and where to go on."""
+        self._batches, self._dataset = batches, dataset
 
     # ── the place ──
 
@@ -73,16 +75,17 @@ class Checkpoints(Checkpoint):
             "epoch": self._epoch,
             "batch": self._batch,
             "batches": len(self._batches),
-            "world_size": self._world_size,
+            "world_size": self._batches.world_size,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Called before the loaders' iterators are made."""
         before, now = state_dict["batches"], len(self._batches)
-        if 0 < state_dict["batch"] < before and (before, state_dict["world_size"]) != (now, self._world_size):
+        if 0 < state_dict["batch"] < before and (before, state_dict["world_size"]) != (now, self._batches.world_size):
             raise ConfigError(
                 f"the run was stopped in the middle of an epoch of {before} batches on {state_dict['world_size']} "
-                f"processes and cannot go on with {now} batches on {self._world_size}; resume it on as many devices"
+                f"processes and cannot go on with {now} batches on {self._batches.world_size}; resume it on as many "
+                "devices"
             )
         self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
         self._go_to(state_dict["epoch"], state_dict["batch"])

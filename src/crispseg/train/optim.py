@@ -18,8 +18,8 @@ __all__ = ["build_optimizer", "build_schedule", "parameter_groups", "poly_factor
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Split parameters by learning rate and weight decay.
 
-    Parameters with fewer than two dimensions (scales and shifts of norms, biases) and those that a backbone lists in its
-    ``no_weight_decay`` (position embeddings) are not decayed. Parameters under ``backbone.`` learn at ``lr`` times
+    Parameters with fewer than two dimensions (scales and shifts of norms, biases) and those that a backbone lists in
+    its ``no_weight_decay`` (position embeddings) are not decayed. Parameters under ``backbone.`` learn at ``lr`` times
     ``backbone_lr_factor``.
 
     Args:

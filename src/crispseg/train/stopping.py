@@ -18,8 +18,8 @@ _LOGGER = logging.getLogger("crispseg.train")
 class StopSignals:
     """Catches SIGINT and SIGTERM while it is entered.
 
-    In the loop (`in_loop` is true) the first signal is only noted, and the loop raises when it comes to a point to save.
-    A second one, or one outside the loop, raises at once.
+    In the loop (`in_loop` is true) the first signal is only noted, and the loop raises when it comes to a point to
+    save. A second one, or one outside the loop, raises at once.
 
     Args:
         advice: how to go on, for the message.
@@ -60,7 +60,9 @@ class StopSignals:
         again = self.received is not None
         self.received = number
         if self.in_loop and not again:
-            _LOGGER.warning("stopping after this step; another signal stops at once and loses the work since the last save")
+            _LOGGER.warning(
+                "stopping after this step; another signal stops at once and loses the work since the last save"
+            )
             return
         self.abrupt = True
         raise self.interruption("the checkpoint is the last one that was saved")

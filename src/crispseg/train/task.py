@@ -11,7 +11,7 @@ import lightning.pytorch as L
 import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 from crispseg.config import Recipe
 from crispseg.errors import TrainingError
@@ -57,7 +57,7 @@ class SegmentationTask(L.LightningModule):
         super().__init__()
         self.model: Segmenter = model
         if recipe.train.channels_last:
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in torch's stub
+            self.model.to(memory_format=torch.channels_last)
         self.loss = loss
         self.recipe = recipe
         self.scores = SegmentationScores(model.num_classes)
@@ -65,6 +65,7 @@ class SegmentationTask(L.LightningModule):
         self.batch_names: list[str] = []  # of the batches that the coming optimiser step is made of
         self.last_terms: dict[str, Tensor] = {}  # of the last batch: "loss" and each term of it
         self.last_scores = EpochScores(math.nan, math.nan, {})
+        self.scored_epoch = -1  # whose scores these are
         self.before_validation_step: Callable[[], None] | None = None
 
     # ── training ──
@@ -89,7 +90,7 @@ class SegmentationTask(L.LightningModule):
         self._require_finite(total, "the loss", terms)
         self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()})
         self.log("train/loss", total.detach(), prog_bar=True)
-        self.log("train/lr", float(self._head_lr()))
+        self.log("train/lr", self.head_lr())
         self.last_terms = {"loss": total.detach(), **{name: term.detach() for name, term in terms.items()}}
         return total
 
@@ -133,7 +134,7 @@ class SegmentationTask(L.LightningModule):
         Returns:
             ``prediction`` (N, H, W) and ``boundary_probability`` (N, 1, H, W) or None, for pictures.
         """
-        # Inside the step and not in a hook around it: Lightning repeats a validation that ended in the middle of a step.
+        # In the step and not in a hook around it: Lightning repeats a validation that ended in the middle of a step.
         if self.before_validation_step is not None:
             self.before_validation_step()
         output: SegmentationOutput = self.model(self._images(batch))
@@ -148,6 +149,7 @@ class SegmentationTask(L.LightningModule):
         names = self.model.label_space.class_names
         values = {"val/mean_iou": scores["mean_iou"], "val/pixel_accuracy": scores["pixel_accuracy"]}
         values |= {f"val_iou/{name}": iou for name, iou in zip(names, scores["iou"], strict=True) if not iou.isnan()}
+        self.scored_epoch = self.current_epoch
         self.last_scores = EpochScores(
             float(scores["mean_iou"]),
             float(scores["pixel_accuracy"]),
@@ -165,7 +167,8 @@ class SegmentationTask(L.LightningModule):
         assert isinstance(images, Tensor)
         return images.contiguous(memory_format=torch.channels_last) if self.recipe.train.channels_last else images
 
-    def _head_lr(self) -> float:
+    def head_lr(self) -> float:
+        """The coming step's learning rate of the head; the backbone's may be lower."""
         groups: list[dict[str, Any]] = self.trainer.optimizers[0].param_groups
         return float(next((group for group in groups if group["name"].startswith("head")), groups[0])["lr"])
 
@@ -177,9 +180,9 @@ class SegmentationTask(L.LightningModule):
         listed = "".join(f", {name} {float(term):.4g}" for name, term in terms.items())
         raise TrainingError(
             f"{what} is {found}{listed} at step {self.global_step + 1} of {self.total_steps} (epoch "
-            f"{self.current_epoch + 1}), with the images {', '.join(self.batch_names)}; the run stops and its checkpoints "
-            "stay as they were. Look at these images and labels, lower train.lr, lengthen train.warmup_steps, or set "
-            "train.clip_norm or train.precision=32"
+            f"{self.current_epoch + 1}), with the images {', '.join(self.batch_names)}; the run stops and its "
+            "checkpoints stay as they were. Look at these images and labels, lower train.lr, lengthen "
+            "train.warmup_steps, or set train.clip_norm or train.precision=32"
         )
 
 

@@ -40,10 +40,9 @@ def confusion_counts(
                [0, 1]])
     """
     predicted, true = to_label_pair(prediction, labels, num_classes, ignore_index)
-    size = num_classes + 1  # the last row holds what is ignored
-    paired = np.minimum(true, num_classes).astype(np.intp) * size
-    paired += np.minimum(predicted, num_classes)
-    counts = np.bincount(paired.ravel(), minlength=size * size).reshape(size, size)
+    paired = true.astype(np.uint16) << 8  # truth in the high byte; ignored pixels go to row 255, no class's
+    paired |= predicted
+    counts = np.bincount(paired.ravel(), minlength=256 * 256).reshape(256, 256)
     return counts[:num_classes, :num_classes].astype(np.int64)
 
 

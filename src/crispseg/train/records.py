@@ -1,0 +1,183 @@
+"""What a run leaves to be read: a line per epoch in ``log.jsonl``, pictures in TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from crispseg.io import atomic_write
+from crispseg.ops.colour import Picture
+from crispseg.pictures import boundary_picture, colourise, sheet
+from crispseg.train.batches import Batch
+from crispseg.train.task import SegmentationTask, as_task
+
+__all__ = ["EpochLog", "ValidationPictures"]
+
+_LOGGER = logging.getLogger("crispseg.train")
+
+
+class EpochLog(Callback):
+    """Writes a line of JSON per epoch: number from 1, steps, seconds, learning rate, mean losses, scores.
+
+    A run that goes on from a checkpoint first drops the lines of the epochs that it will do again.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seconds = 0.0  # spent in the loop, over all sittings
+        self._resumed_at = time.monotonic()
+        self._sums: dict[str, float] = {}
+        self._recent: list[
+            dict[str, Tensor]
+        ] = []  # on the device: adding them up only now and then does not wait for it
+        self._count = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums of an epoch in its middle, so that its line is the same after an interruption."""
+        self._add_up()
+        return {"seconds": self._elapsed(), "sums": dict(self._sums), "count": self._count}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See `state_dict`."""
+        self.seconds, self._sums, self._count = state_dict["seconds"], dict(state_dict["sums"]), state_dict["count"]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock, and keep the lines of the epochs that are done."""
+        self._resumed_at = time.monotonic()
+        if not trainer.is_global_zero:
+            return
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        kept = [line for line in lines if json.loads(line)["epoch"] <= trainer.current_epoch]
+        self._write(kept)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Remember the batch's losses."""
+        self._recent.append(as_task(pl_module).last_terms)
+        self._count += 1
+        if len(self._recent) >= 50:
+            self._add_up()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the line."""
+        self._add_up()
+        task = as_task(pl_module)
+        line = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "seconds": round(self._elapsed(), 2),
+            "lr": task.head_lr(),
+            **{name if name == "loss" else f"loss_{name}": value / self._count for name, value in self._sums.items()},
+            **_scores_of(task, trainer),
+        }
+        self._sums, self._count = {}, 0
+        if trainer.is_global_zero:
+            lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+            self._write([*lines, json.dumps(line, ensure_ascii=False)])
+            shown = f", mean IoU {100 * line['mean_iou']:.1f} %" if line.get("mean_iou") is not None else ""
+            _LOGGER.info(
+                "epoch %d of %d: loss %.4f%s, %.0f s",
+                line["epoch"],
+                trainer.max_epochs,
+                line["loss"],
+                shown,
+                line["seconds"],
+            )
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop the clock."""
+        self.seconds = self._elapsed()
+
+    def _elapsed(self) -> float:
+        return self.seconds + time.monotonic() - self._resumed_at
+
+    def _add_up(self) -> None:
+        for terms in self._recent:
+            for name, term in terms.items():
+                self._sums[name] = self._sums.get(name, 0.0) + float(term)
+        self._recent.clear()
+
+    def _write(self, lines: list[str]) -> None:
+        with atomic_write(self.path) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+class ValidationPictures(Callback):
+    """Shows the first validation images in TensorBoard: image, truth, prediction, boundaries.
+
+    Args:
+        count: of the images.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._rows: list[list[Picture]] = []
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin anew."""
+        self._rows = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw a row per image while there is room."""
+        if not trainer.is_global_zero:
+            return
+        palette = as_task(pl_module).model.label_space.palette
+        images, labels = batch["image"], batch["labels"]
+        assert isinstance(images, Tensor)
+        assert isinstance(labels, Tensor)
+        for index in range(min(len(images), self.count - len(self._rows))):
+            prediction = outputs["prediction"][index].cpu().numpy()
+            boundary = outputs["boundary_probability"]
+            self._rows.append(
+                [
+                    (images[index].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy(),
+                    colourise(labels[index].cpu().numpy(), palette),
+                    colourise(prediction, palette),
+                    boundary_picture(prediction if boundary is None else boundary[index].float().cpu().numpy()),
+                ]
+            )
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Hand the sheet to TensorBoard."""
+        if self._rows and isinstance(trainer.logger, TensorBoardLogger):
+            picture = sheet(self._rows, ["image", "truth", "prediction", "boundaries"])
+            trainer.logger.experiment.add_image("validation", picture, trainer.global_step, dataformats="HWC")
+        self._rows = []
+
+
+def _scores_of(task: SegmentationTask, trainer: L.Trainer) -> dict[str, Any]:
+    """Of this epoch's validation; nothing in an epoch without one."""
+    if task.scored_epoch != trainer.current_epoch:
+        return {}
+    scores = task.last_scores
+    return {
+        "mean_iou": _plain(scores.mean_iou),
+        "pixel_accuracy": _plain(scores.pixel_accuracy),
+        "iou": {name: _plain(iou) for name, iou in scores.iou.items()},
+    }
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 6)

@@ -1,0 +1,300 @@
+"""One run, from recipe and folder to the exported model and its scores."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import sys
+import time
+import warnings
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import lightning.pytorch as L
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from crispseg.config import Recipe
+from crispseg.data import SegmentationDataset, build_dataset
+from crispseg.errors import ConfigError, DataError, WeightsError
+from crispseg.evaluate import Scores, evaluate
+from crispseg.inference import Predictor
+from crispseg.losses import build_loss
+from crispseg.models import Segmenter, build_model, save_model
+from crispseg.recipes import differing_keys, load_recipe, save_recipe
+from crispseg.train.averaging import MovingAverage
+from crispseg.train.batches import EpochBatches, train_loader, validation_loader
+from crispseg.train.checkpoints import AtomicCheckpointIO, Checkpoints
+from crispseg.train.records import EpochLog, ValidationPictures
+from crispseg.train.stopping import StopSignals
+from crispseg.train.task import SegmentationTask
+
+__all__ = ["FitResult", "fit"]
+
+_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    "32": "32-true",
+    "bf16": "bf16-mixed",
+    "fp16": "16-mixed",
+}
+_RUN_ENTRIES = ("recipe.yaml", "checkpoints", "log.jsonl", "tensorboard", "model")
+_MAY_CHANGE = re.compile(
+    r"name|description|data\.(root|workers|cache)|train\.(devices|accelerator|picture_count)|evaluate\..*"
+)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a run ends with.
+
+    Attributes:
+        model_folder: the exported best model, for `crispseg.load_model`.
+        best_checkpoint: what it was taken from.
+        scores: of the best model on the validation set, as the recipe's ``evaluate`` section asks.
+        best_epoch: counted from 1.
+        seconds: spent training, over all sittings, and evaluating.
+    """
+
+    model_folder: Path
+    best_checkpoint: Path
+    scores: Scores
+    best_epoch: int
+    seconds: float
+
+
+def fit(recipe: Recipe, out_dir: str | Path, *, resume: bool = False, progress: bool = True) -> FitResult:
+    """Train a recipe.
+
+    The folder then holds ``recipe.yaml``, ``checkpoints/best.ckpt`` and ``last.ckpt``, ``log.jsonl`` with a line per
+    epoch, TensorBoard's files, and ``model/``, the exported best model with its scores.
+
+    Args:
+        recipe: what to train, on what, how.
+        out_dir: the run's folder; it must not hold a run yet, unless `resume` is set.
+        resume: go on from the folder's last checkpoint; the result is the same, bit for bit on the same machine, as if
+            the run had never stopped.
+        progress: show a progress bar, if there is a terminal.
+
+    Returns:
+        Folder and scores of the best model: the one with the highest mean IoU on the validation set.
+
+    Raises:
+        ConfigError: if the folder holds a run already, there is nothing to resume, or the recipe does not fit its data,
+            its machine or the run that is resumed.
+        DataError: if the data set is missing or broken.
+        TrainingError: if the loss turns non-finite; the checkpoints stay whole.
+        TrainingInterrupted: on Ctrl-C or SIGTERM, after the state was saved.
+    """
+    folder = Path(out_dir)
+    checkpoint = _claim(folder, recipe, resume)
+    with (
+        _quiet_lightning(),
+        _without_worker_traceback(),
+        _opencv_fit_to_fork(recipe.data.workers),
+        StopSignals(f"go on with resume=True (crispseg fit … --out {folder} --resume)") as signals,
+    ):
+        return _fit(recipe, folder, checkpoint, signals, progress)
+
+
+def _fit(recipe: Recipe, folder: Path, checkpoint: Path | None, signals: StopSignals, progress: bool) -> FitResult:
+    L.seed_everything(recipe.train.seed, workers=True, verbose=False)
+    train_set = build_dataset(recipe.data, "train", augment=True, seed=recipe.train.seed)
+    val_set = build_dataset(recipe.data, "val", augment=False)
+    _check_sets(train_set, val_set)
+    model = build_model(recipe.model, train_set.label_space)
+    loss = build_loss(model.config.head, recipe.loss, model.num_classes)
+    task = SegmentationTask(model, loss, recipe)
+
+    log = EpochLog(folder / "log.jsonl")
+    callbacks: list[Callback] = [log, ValidationPictures(recipe.train.picture_count)]
+    if recipe.train.ema_decay is not None:
+        callbacks.append(MovingAverage(recipe.train.ema_decay))
+    if progress and sys.stdout.isatty():
+        callbacks.append(RichProgressBar())
+    checkpoints = Checkpoints(folder / "checkpoints", signals)
+    trainer = _trainer(recipe, folder, [*callbacks, checkpoints])
+    rank, world_size = trainer.global_rank, trainer.world_size
+    loader = train_loader(train_set, recipe, rank, world_size)
+    assert isinstance(loader.batch_sampler, EpochBatches)
+    checkpoints.steer(loader.batch_sampler, train_set)
+
+    if trainer.is_global_zero:
+        save_recipe(recipe, folder / "recipe.yaml")
+    trainer.fit(
+        task, loader, validation_loader(val_set, recipe, rank, world_size), ckpt_path=checkpoint, weights_only=True
+    )
+    return _export(task, val_set, folder, trainer, checkpoints, log.seconds)
+
+
+def _trainer(recipe: Recipe, folder: Path, callbacks: list[Callback]) -> L.Trainer:
+    values = recipe.train
+    on_gpu = torch.cuda.is_available() and values.accelerator in ("auto", "gpu", "cuda")
+    if values.precision == "fp16" and not on_gpu:
+        raise ConfigError("train.precision is fp16, which needs a CUDA GPU, and none is used; set bf16 or 32")
+    try:
+        return L.Trainer(
+            default_root_dir=folder,
+            accelerator=values.accelerator,
+            devices=values.devices,
+            precision=_PRECISION[values.precision],
+            max_epochs=values.epochs,
+            accumulate_grad_batches=values.accumulate,
+            gradient_clip_val=values.clip_norm,
+            sync_batchnorm=values.sync_batchnorm and on_gpu,
+            num_sanity_val_steps=0,  # the whole loop is tested; a sanity check would count into the scores
+            log_every_n_steps=10,
+            use_distributed_sampler=False,  # our samplers know the processes, and repeat no validation image
+            logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            enable_model_summary=False,
+            enable_progress_bar=any(isinstance(callback, RichProgressBar) for callback in callbacks),
+        )
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"train.accelerator {values.accelerator!r}, train.devices {values.devices!r}, train.precision "
+            f"{values.precision!r}: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _export(
+    task: SegmentationTask,
+    val_set: SegmentationDataset,
+    folder: Path,
+    trainer: L.Trainer,
+    checkpoints: Checkpoints,
+    seconds: float,
+) -> FitResult:
+    """Score the best model and write it as a folder of its own."""
+    started = time.monotonic()
+    recipe, model = task.recipe, task.model
+    _load_best(model, checkpoints.best_path)
+    predictor = Predictor(
+        model,
+        scales=recipe.evaluate.scales,
+        flip=recipe.evaluate.flip,
+        window_hw=recipe.evaluate.window_hw,
+        device=trainer.strategy.root_device,
+    )
+    scores = evaluate(predictor, val_set, recipe.evaluate.radii_px)
+    if trainer.is_global_zero:
+        if isinstance(trainer.logger, TensorBoardLogger):
+            values = {f"val/boundary_f_{radius:g}px": value for radius, value in scores.mean_boundary_f.items()}
+            trainer.logger.log_metrics({**values, "val/best_mean_iou": scores.mean_iou}, step=trainer.global_step)
+            trainer.logger.finalize("success")
+        save_model(model, folder / "model", recipe=recipe, metrics=scores.to_dict())
+    trainer.strategy.barrier("exported")
+    return FitResult(
+        folder / "model", checkpoints.best_path, scores, checkpoints.best_epoch, seconds + time.monotonic() - started
+    )
+
+
+def _load_best(model: Segmenter, path: Path) -> None:
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    weights = {k.removeprefix("model."): v for k, v in checkpoint["state_dict"].items() if k.startswith("model.")}
+    model.load_state_dict(weights)
+
+
+def _claim(folder: Path, recipe: Recipe, resume: bool) -> Path | None:
+    """The checkpoint to go on from; None for the beginning."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: a file found where the run's folder was expected; name another")
+    found = [name for name in _RUN_ENTRIES if (folder / name).exists()]
+    if not resume:
+        if found:
+            raise ConfigError(
+                f"{folder}: holds a run already ({', '.join(found)}); go on with it by --resume (resume=True), or name "
+                "another folder. Nothing was changed"
+            )
+        return None
+    saved = folder / "recipe.yaml"
+    if not saved.is_file():
+        raise ConfigError(
+            f"{folder}: nothing to resume, recipe.yaml is missing; name a run's folder, or leave out --resume"
+        )
+    changed = [
+        f"{key} was {before!r} and is now {after!r}"
+        for key, (before, after) in differing_keys(load_recipe(saved), recipe).items()
+        if not _MAY_CHANGE.fullmatch(key)
+    ]
+    if changed:
+        raise ConfigError(
+            f"{folder}: the recipe differs from the run's: {'; '.join(changed)}; resume with {saved}, or begin another "
+            "run"
+        )
+    last = folder / "checkpoints" / "last.ckpt"
+    if not last.exists():
+        return None  # stopped before the first checkpoint
+    if not zipfile.is_zipfile(last):
+        raise WeightsError(
+            f"{last}: not a whole checkpoint; remove it to begin the run anew, or restore it from a copy"
+        )
+    return last
+
+
+def _check_sets(train_set: SegmentationDataset, val_set: SegmentationDataset) -> None:
+    ours, theirs = train_set.label_space.class_names, val_set.label_space.class_names
+    if ours != theirs:
+        raise DataError(
+            f"training has the classes {', '.join(ours)}, validation {', '.join(theirs)}; the same expected"
+        )
+    if len(val_set) == 0:
+        raise DataError("the validation set is empty; at least one image is needed to choose the best model")
+
+
+@contextlib.contextmanager
+def _without_worker_traceback() -> Iterator[None]:
+    """A loader's worker wraps what went wrong into its traceback; only our message is for the user."""
+    try:
+        yield
+    except DataError as error:
+        text = str(error)
+        if not text.startswith("Caught "):
+            raise
+        raise DataError(text.rpartition("DataError: ")[2].strip()) from error
+
+
+@contextlib.contextmanager
+def _opencv_fit_to_fork(workers: int) -> Iterator[None]:
+    """Forked workers inherit OpenCV's thread pool without its threads, and hang when they use it: let there be none."""
+    threads = cv2.getNumThreads()
+    if workers > 0:
+        cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep back what Lightning says about choices that we made."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in _EXPECTED_WARNINGS:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+_EXPECTED_WARNINGS = (
+    r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's, about its own use of torch
+    r".*does not have many workers.*",  # a recipe may choose so; toy streets are kept in memory
+    r".*smaller than the logging interval.*",  # short epochs of small sets
+    r".*your dataloader is not resumable.*",  # it is: Checkpoints tells the sampler where to go on
+    r".*exists and is not empty.*",  # the run's own folder
+    r".*Checkpoint directory.*",
+    r".*GPU available but not used.*",  # a recipe may choose so
+)

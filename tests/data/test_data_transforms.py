@@ -1,0 +1,145 @@
+import colorsys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crispseg.data.transforms import JointTransform, colour_matrix, jitter_colours, random_crop
+
+FILL = (124, 116, 104)
+
+
+def coded_sample(height, width, seed=0):
+    """Every pixel's colour says where it comes from and what its label is."""
+    labels = np.random.default_rng(seed).integers(0, 11, (height, width)).astype(np.uint8)
+    v, u = np.mgrid[0:height, 0:width]
+    return np.stack([labels * 20, v, u], axis=2).astype(np.uint8), labels
+
+
+sizes = st.integers(1, 40)
+
+
+@settings(deadline=None, max_examples=60)
+@given(sizes, sizes, sizes, sizes, st.booleans(), st.integers(0, 2**32))
+def test_a_crop_without_scaling_keeps_pixels_and_labels_together(height, width, crop_h, crop_w, flip, seed):
+    image, labels = coded_sample(height, width)
+    before = image.copy(), labels.copy()
+    transform = JointTransform((crop_h, crop_w), flip_probability=float(flip))
+    new_image, new_labels = transform(image, labels, np.random.default_rng(seed))
+
+    assert new_image.shape == (crop_h, crop_w, 3)
+    assert new_labels.shape == (crop_h, crop_w)
+    inside = new_labels != 255
+    assert inside.sum() == min(height, crop_h) * min(width, crop_w)
+    np.testing.assert_array_equal(new_image[inside][:, 0], new_labels[inside] * 20)
+    np.testing.assert_array_equal(new_image[~inside], np.broadcast_to(FILL, ((~inside).sum(), 3)))
+    rows, columns = np.nonzero(inside)
+    step = -1 if flip else 1
+    np.testing.assert_array_equal(np.diff(new_image[inside][:, 1].astype(int)), np.diff(rows))
+    same_row = np.diff(rows) == 0
+    np.testing.assert_array_equal(
+        np.diff(new_image[inside][:, 2].astype(int))[same_row], step * np.diff(columns)[same_row]
+    )
+    np.testing.assert_array_equal(image, before[0], err_msg="the source was changed")
+    np.testing.assert_array_equal(labels, before[1], err_msg="the source was changed")
+
+
+@settings(deadline=None, max_examples=60)
+@given(sizes, sizes, sizes, sizes, st.floats(0.3, 3), st.integers(0, 2**32))
+def test_everything_at_once_stays_in_the_table(height, width, crop_h, crop_w, scale, seed):
+    image, labels = coded_sample(height, width)
+    labels[0, 0] = 255
+    transform = JointTransform((crop_h, crop_w), (scale, 1.5 * scale), 0.5, 0.3, 0.2, 1.0)
+    new_image, new_labels = transform(image, labels, np.random.default_rng(seed))
+    assert new_image.shape == (crop_h, crop_w, 3)
+    assert new_image.dtype == new_labels.dtype == np.uint8
+    assert set(np.unique(new_labels)) <= set(np.unique(labels)) | {255}
+
+
+@pytest.mark.parametrize("scale", [0.4, 0.8, 1.3, 2.0, 3.0])
+def test_labels_stay_on_their_image_when_scaled(scale):
+    """A vertical and a horizontal edge lie, in image and labels, at one place to a fraction of a pixel."""
+    labels = np.zeros((90, 90), np.uint8)
+    labels[37:, :] += 1
+    labels[:, 53:] += 2
+    image = np.stack([(labels & 1) * 200, (labels >> 1) * 200, labels * 0], axis=2).astype(np.uint8)
+    offsets = []
+    for seed in range(20):
+        crop = (round(80 * scale), round(80 * scale))
+        new_image, new_labels = random_crop(image, labels, crop, scale, np.random.default_rng(seed))
+        for channel in (0, 1):
+            by_image = (new_image[..., channel].astype(float) / 200).sum()
+            by_labels = ((new_labels >> channel) & 1).sum()
+            offsets.append((by_labels - by_image) / crop[0])
+    assert abs(np.mean(offsets)) < 0.15, "labels lie beside their image"
+    assert np.abs(offsets).max() < 0.8
+
+
+def test_scale_means_output_pixels_per_input_pixel():
+    image = np.zeros((200, 200, 3), np.uint8)
+    image[95:105] = 255  # ten rows
+    labels = image[..., 0] // 255
+    _, half = random_crop(image, labels, (100, 100), 0.5, np.random.default_rng(0))
+    _, double = random_crop(image, labels, (400, 400), 2.0, np.random.default_rng(0))
+    assert half[:, 0].sum() == 5
+    assert double[:, 0].sum() == 20
+
+
+def test_crops_reach_every_corner_with_equal_chance():
+    image, labels = coded_sample(8, 8)
+    rng = np.random.default_rng(0)
+    tops = [int(random_crop(image, labels, (6, 6), 1.0, rng)[0][0, 0, 1]) for _ in range(600)]
+    counts = np.bincount(tops, minlength=3)
+    assert len(counts) == 3
+    assert counts.min() > 150
+
+
+def test_the_same_generator_state_gives_the_same_picture():
+    image, labels = coded_sample(50, 70)
+    transform = JointTransform((32, 32), (0.5, 2.0), 0.5, 0.2, 0.1, 0.5)
+    one, two, other = (transform(image, labels, np.random.default_rng(seed)) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(one[0], two[0])
+    np.testing.assert_array_equal(one[1], two[1])
+    assert not np.array_equal(one[0], other[0])
+
+
+class TestColours:
+    image = np.random.default_rng(0).integers(40, 200, (16, 16, 3)).astype(np.uint8)
+
+    def test_neutral_factors_change_nothing(self):
+        np.testing.assert_array_equal(jitter_colours(self.image, 1, 1, 1, 0), self.image)
+
+    def test_brightness(self):
+        expected = self.image * 1.2
+        np.testing.assert_allclose(jitter_colours(self.image, 1.2, 1, 1, 0), expected, atol=0.51)
+
+    def test_contrast_is_about_the_mean_grey(self):
+        grey = (self.image @ [0.299, 0.587, 0.114]).mean()
+        expected = grey + 0.7 * (self.image - grey)
+        np.testing.assert_allclose(jitter_colours(self.image, 1, 0.7, 1, 0), expected, atol=0.51)
+
+    def test_saturation_is_about_each_pixels_grey(self):
+        grey = (self.image @ [0.299, 0.587, 0.114])[..., None]
+        expected = grey + 0.6 * (self.image - grey)
+        np.testing.assert_allclose(jitter_colours(self.image, 1, 1, 0.6, 0), expected, atol=1.0)
+
+    def test_hue_turns_and_keeps_luma(self):
+        turned = jitter_colours(self.image, 1, 1, 1, 0.05).astype(float)
+        inside = (turned > 0).all(2) & (turned < 255).all(2)
+        luma = [0.299, 0.587, 0.114]
+        np.testing.assert_allclose((turned @ luma)[inside], (self.image @ luma)[inside], atol=1.0)
+        assert np.abs(turned - self.image).mean() > 3
+        np.testing.assert_allclose(colour_matrix(1, 0.2) @ colour_matrix(1, -0.2), np.eye(3), atol=1e-9)
+        red_to = colour_matrix(1, 1 / 3) @ [0.6, 0.4, 0.4]
+        assert 0.25 < colorsys.rgb_to_hsv(*red_to)[0] < 0.75, "a third of the circle leads from red to green or blue"
+
+    def test_values_are_clipped_not_wrapped(self):
+        white = np.full((2, 2, 3), 250, np.uint8)
+        assert jitter_colours(white, 1.5, 1, 1, 0).min() == 255
+
+    def test_blur_leaves_labels_alone(self):
+        image, labels = coded_sample(20, 20)
+        new_image, new_labels = JointTransform((20, 20), blur_probability=1.0)(image, labels, np.random.default_rng(1))
+        np.testing.assert_array_equal(new_labels, labels)
+        assert not np.array_equal(new_image, image)

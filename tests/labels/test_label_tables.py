@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from crispseg.errors import ConfigError
+from crispseg.labels import label_space, label_space_names
+from crispseg.types import LabelSpace
+
+
+@pytest.mark.parametrize("name", label_space_names())
+def test_packaged_tables_are_whole(name):
+    space = label_space(name)
+    assert space.name == name
+    colours = [entry.colour for entry in space.classes]
+    assert len(set(colours)) == space.num_classes, "two classes look alike"
+    assert (0, 0, 0) not in colours, "black is ignore"
+    assert LabelSpace.from_dict(space.to_dict()) == space
+
+
+def test_camvid():
+    space = label_space("camvid")
+    assert space.class_names == (
+        "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
+    )  # fmt: skip
+    np.testing.assert_array_equal(space.lookup[:13], [*range(11), 255, -1])
+    assert tuple(space.palette[8]) == (64, 0, 128)
+
+
+def test_toy_streets_table_agrees_with_the_painter():
+    from crispseg.data.toy_streets.canvas import Class
+
+    assert label_space("toy_streets").class_names == tuple(entry.name.lower() for entry in Class)
+
+
+def test_a_file(tmp_path):
+    path = tmp_path / "cracks.yaml"
+    path.write_text("classes: [background, {name: crack, colour: [255, 0, 0], ids: [1, 7]}]\nignore_ids: [9]\n")
+    space = label_space(path)
+    assert space.name == "cracks"
+    assert space.class_names == ("background", "crack")
+    np.testing.assert_array_equal(space.lookup[[0, 1, 7, 9, 2]], [0, 1, 1, 255, -1])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("camvit", "did you mean 'camvid'"),
+        ("qqqq", "known: camvid.*toy_streets"),
+        ("nowhere/table.yaml", "nowhere/table.yaml: no such file"),
+        ("table.yml", "table.yml: no such file"),
+    ],
+)
+def test_unknown_tables(name, message):
+    with pytest.raises(ConfigError, match=message):
+        label_space(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("classes: [a", "not valid YAML"),
+        ("- a\n- b", "mapping with 'classes'"),
+        ("", "mapping with 'classes'"),
+        ("klasses: [a, b]", "unknown keys"),
+        ("classes: [a]", "1 classes found"),
+        ("classes: [{name: a, ids: [x]}, b]", "not a whole number"),
+        ("classes: [{name: a, colour: [1, 2]}, b]", "three values"),
+    ],
+)
+def test_broken_tables_are_named(tmp_path, text, message):
+    path = tmp_path / "table.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        label_space(path)
+    assert "table" in str(caught.value)

@@ -1,0 +1,185 @@
+import pytest
+import torch
+
+from crispseg.config import LossConfig
+from crispseg.errors import ConfigError
+from crispseg.losses import (
+    boundary_bce,
+    build_loss,
+    dual_boundary_loss,
+    dual_segmentation_loss,
+    hard_boundary_cross_entropy,
+    ohem_cross_entropy,
+    relaxed_cross_entropy,
+    segmentation_cross_entropy,
+)
+from crispseg.ops.boundaries import boundary_targets
+from crispseg.types import SegmentationOutput
+
+HEADS = ["plain", "deeplabv3plus", "gff", "gscnn", "decoupled"]
+
+
+def everything(classes=4, size=(12, 14), seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+
+    def leaf(channels):
+        return (torch.randn(2, channels, *size, generator=generator) * 2).to(dtype).requires_grad_()
+
+    output = SegmentationOutput(leaf(classes), leaf(1), leaf(classes), leaf(classes))
+    labels = torch.randint(0, classes, (2, size[0] // 2, size[1] // 2), generator=generator)
+    labels = labels.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    labels[1, :, :2] = 255
+    return output, labels
+
+
+def test_gscnn_has_the_papers_terms_and_weights():
+    output, labels = everything()
+    terms = build_loss("gscnn", LossConfig(), 4)(output, labels)
+    edge = boundary_bce(output.boundary_logits, *boundary_targets(labels, 1))
+    assert list(terms) == ["segmentation", "auxiliary", "edge", "dual_boundary", "dual_segmentation"]
+    assert terms["segmentation"] == segmentation_cross_entropy(output.logits, labels)
+    assert terms["auxiliary"] == 0.4 * segmentation_cross_entropy(output.auxiliary_logits, labels)
+    assert terms["edge"] == 20 * edge
+    assert terms["dual_boundary"] == dual_boundary_loss(output.logits, labels)
+    assert terms["dual_segmentation"] == dual_segmentation_loss(output.logits, labels, output.boundary_logits, 0.8)
+
+
+def test_decoupled_has_the_papers_terms_and_weights():
+    output, labels = everything()
+    terms = build_loss("decoupled", LossConfig(), 4)(output, labels)
+    edge = boundary_bce(output.boundary_logits, *boundary_targets(labels, 1))
+    assert list(terms) == ["segmentation", "auxiliary", "body", "edge", "edge_segmentation"]
+    assert terms["body"] == relaxed_cross_entropy(output.body_logits, labels, 1)
+    assert terms["edge"] == 25 * edge
+    assert terms["edge_segmentation"] == hard_boundary_cross_entropy(
+        output.logits, labels, output.boundary_logits, 0.1, 0.8
+    )
+
+
+@pytest.mark.parametrize("head", ["plain", "deeplabv3plus", "gff", "gff_dfp", "fpn"])
+def test_other_heads_have_the_segmentation_and_the_auxiliary_term(head):
+    output, labels = everything()
+    assert list(build_loss(head, LossConfig(), 4)(output, labels)) == ["segmentation", "auxiliary"]
+
+
+def test_settings_reach_their_terms():
+    output, labels = everything()
+    config = LossConfig(
+        segmentation="ohem",
+        ohem_probability=0.5,
+        ohem_min_kept=7,
+        auxiliary_weight=0.3,
+        class_weights=(1.0, 2.0, 3.0, 0.5),
+        label_smoothing=0.1,
+        boundary_radius_px=2,
+        edge_weight=3.0,
+        dual_boundary_weight=5.0,
+        dual_segmentation_weight=7.0,
+        dual_threshold=0.6,
+        body_weight=11.0,
+        edge_segmentation_weight=13.0,
+        hard_fraction=0.5,
+        hard_boundary_threshold=0.4,
+        relaxation_radius_px=3,
+    )
+    weights = torch.tensor(config.class_weights)
+    edge = 3.0 * boundary_bce(output.boundary_logits, *boundary_targets(labels, 2))
+    gscnn = build_loss("gscnn", config, 4)(output, labels)
+    decoupled = build_loss("decoupled", config, 4)(output, labels)
+    for terms in (gscnn, decoupled):
+        assert terms["segmentation"] == ohem_cross_entropy(output.logits, labels, 0.5, 7, weights, 0.1)
+        assert terms["auxiliary"] == 0.3 * ohem_cross_entropy(output.auxiliary_logits, labels, 0.5, 7, weights, 0.1)
+        assert terms["edge"] == edge
+    assert gscnn["dual_boundary"] == 5 * dual_boundary_loss(output.logits, labels)
+    assert gscnn["dual_segmentation"] == 7 * dual_segmentation_loss(
+        output.logits, labels, output.boundary_logits, 0.6, weights
+    )
+    assert decoupled["body"] == 11 * relaxed_cross_entropy(output.body_logits, labels, 3, weights)
+    assert decoupled["edge_segmentation"] == 13 * hard_boundary_cross_entropy(
+        output.logits, labels, output.boundary_logits, 0.5, 0.4, weights
+    )
+
+
+def test_the_gumbel_temperature_reaches_the_gradient():
+    gradients = []
+    for temperature in (0.2, 1.0, 1.0):
+        output, labels = everything()
+        torch.manual_seed(0)
+        build_loss("gscnn", LossConfig(gumbel_temperature=temperature), 4)(output, labels)["dual_boundary"].backward()
+        gradients.append(output.logits.grad)
+    assert torch.equal(gradients[1], gradients[2])
+    assert not torch.allclose(gradients[0], gradients[1])
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_terms_without_logits_are_left_out(head):
+    output, labels = everything()
+    assert list(build_loss(head, LossConfig(), 4)(SegmentationOutput(output.logits), labels)) == ["segmentation"]
+
+
+def test_regularisers_of_no_weight_are_left_out():
+    output, labels = everything()
+    config = LossConfig(dual_boundary_weight=0, dual_segmentation_weight=0, edge_segmentation_weight=0)
+    assert list(build_loss("gscnn", config, 4)(output, labels)) == ["segmentation", "auxiliary", "edge"]
+    assert list(build_loss("decoupled", config, 4)(output, labels)) == ["segmentation", "auxiliary", "body", "edge"]
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("classes", [2, 150])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_all_void_is_zero_and_every_logit_keeps_a_gradient(head, classes, dtype):
+    output, labels = everything(classes, dtype=dtype)
+    for target in (labels, torch.full_like(labels, 255)):
+        terms = build_loss(head, LossConfig(), classes)(output, target)
+        total = sum(terms.values())
+        assert total.dtype == torch.float32
+        total.backward()
+        used = [output.logits, output.auxiliary_logits]
+        used += [output.boundary_logits] if head in ("gscnn", "decoupled") else []
+        used += [output.body_logits] if head == "decoupled" else []
+        for logits in used:
+            assert logits.grad is not None
+            assert logits.grad.isfinite().all()
+            assert logits.grad.any() == (target is labels)
+            logits.grad = None
+    assert total == 0
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_repeating_the_batch_changes_nothing(head):
+    output, labels = everything()
+    twice = SegmentationOutput(
+        *(
+            logits.repeat(2, 1, 1, 1)
+            for logits in (output.logits, output.boundary_logits, output.body_logits, output.auxiliary_logits)
+        )
+    )
+    loss = build_loss(head, LossConfig(), 4)
+    once, repeated = loss(output, labels), loss(twice, labels.repeat(2, 1, 1))
+    for name in once:
+        torch.testing.assert_close(once[name], repeated[name], msg=name)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_class_weights_move_with_the_module_and_are_not_saved(head):
+    loss = build_loss(head, LossConfig(class_weights=(1, 2, 3)), 3)
+    assert not loss.state_dict()
+    loss.to("meta")
+    buffers = dict(loss.named_buffers())
+    assert "cross_entropy.class_weights" in buffers
+    assert all(buffer.is_meta for buffer in buffers.values())
+
+
+def test_class_weights_that_do_not_fit_are_named():
+    with pytest.raises(ConfigError, match=r"loss.class_weights: 3 values found, 4 expected"):
+        build_loss("gff", LossConfig(class_weights=(1, 2, 3)), 4)
+    with pytest.raises(ConfigError, match=r"-1.0 to 2.0 found"):
+        build_loss("gff", LossConfig(class_weights=(1, 2, -1)), 3)
+    with pytest.raises(ConfigError, match=r"0.0 to 0.0 found"):
+        build_loss("gff", LossConfig(class_weights=(0, 0)), 2)
+
+
+def test_outputs_of_another_number_of_classes_are_an_error():
+    output, labels = everything(classes=4)
+    with pytest.raises(ValueError, match="logits have 4 classes, the loss 5"):
+        build_loss("gff", LossConfig(), 5)(output, labels)
