@@ -9,6 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
+
+from crispseg.cli import app
 
 TINY = [
     "data.toy_train_images=8",
@@ -25,7 +28,7 @@ SET = [part for value in TINY for part in ("--set", value)]
 
 
 def crispseg(*arguments: object, cwd: Path) -> str:
-    """Run the command as a user would, and return what it printed to stdout."""
+    """Run the command as a user would, in a process of its own, and return what it printed to stdout."""
     done = subprocess.run(
         [sys.executable, "-m", "crispseg", *map(str, arguments)],
         cwd=cwd,
@@ -36,6 +39,13 @@ def crispseg(*arguments: object, cwd: Path) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def crispseg_here(*arguments: object) -> str:
+    """The same in this process, which has paid for the imports already."""
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
     return done.stdout
 
 
@@ -53,19 +63,31 @@ def test_fit_leaves_a_whole_run(run: Path):
     assert held >= {"recipe.yaml", "log.jsonl", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "model"}
 
 
-def test_evaluate_and_segment_and_describe(run: Path):
-    printed = crispseg("evaluate", "runs/tiny/model", "--data", "runs/tiny/recipe.yaml", "--out", "scores", cwd=run)
-    scores = json.loads((run / "scores/scores.json").read_text())
+def test_evaluate(run: Path):
+    model, recipe, out = run / "runs/tiny/model", run / "runs/tiny/recipe.yaml", run / "scores"
+    printed = crispseg_here("evaluate", model, "--data", recipe, "--out", out)
+    scores = json.loads((out / "scores.json").read_text())
     assert scores["images"] == 2
     assert set(scores["boundary_f"]) == {"1", "2", "3", "5"}
     assert f"{100 * scores['mean_iou']:.1f}" in printed
-    assert "| mean |" in (run / "scores/scores.md").read_text()
+    assert "| mean |" in (out / "scores.md").read_text()
 
+
+def test_evaluate_takes_data_and_options_from_the_model(run: Path):
+    printed = crispseg_here(
+        "evaluate", run / "runs/tiny", "--set", "evaluate.radii_px=[4]", "--set", "data.toy_val_images=3"
+    )
+    assert "F 4 px" in printed
+    assert "3 images" in printed
+
+
+def test_segment(run: Path):
     rng = np.random.default_rng(0)
     for name in ("photos/a.png", "photos/east/b.png"):
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(run / name), rng.integers(0, 255, (50, 70, 3), dtype=np.uint8))
-    crispseg("segment", "runs/tiny/model", "photos", "--out", "masks", "--scales", "0.5,1", "--flip", cwd=run)
+    printed = crispseg("segment", "runs/tiny/model", "photos", "--out", "masks", "--scales", "0.5,1", "--flip", cwd=run)
+    assert "2 of 2" in printed
     written = sorted(str(path.relative_to(run / "masks")) for path in (run / "masks").rglob("*.png"))
     kinds = ("boundaries", "labels", "overlay")
     assert written == [f"{stem}_{kind}.png" for stem in ("a", "east/b") for kind in kinds]
@@ -73,5 +95,29 @@ def test_evaluate_and_segment_and_describe(run: Path):
     assert boundaries.shape == (50, 70)
     assert len(np.unique(boundaries)) > 2  # a probability, from the shape stream
 
-    printed = crispseg("describe", "runs/tiny/model", "--size", "48x64", cwd=run)
+
+def test_describe(run: Path):
+    printed = crispseg_here("describe", run / "runs/tiny/model", "--size", "48x64")
+    assert "48×64" in printed
     assert "total" in printed
+
+
+def test_resuming_without_a_run_and_training_over_one_are_refused(run: Path):
+    for arguments in (("--out", run / "runs/tiny"), ("--out", run / "runs/other", "--resume")):
+        done = CliRunner().invoke(app, ["fit", "toy/gscnn", *SET, *map(str, arguments)])
+        assert done.exit_code == 2
+        assert "resume" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "system", ["gff", pytest.param("gscnn", marks=pytest.mark.slow), pytest.param("decoupled", marks=pytest.mark.slow)]
+)
+def test_the_demo_draws_a_page(system: str, tmp_path: Path):
+    out = tmp_path / "demo"
+    printed = crispseg_here("demo", "--system", system, "--compare", "--out", out, *SET)
+    assert "Plain baseline" in printed
+    html = (out / "report.html").read_text(encoding="utf-8")
+    shown = {"gff": "gate of level 1", "gscnn": "attention of gate 1", "decoupled": "flow"}[system]
+    assert shown in html
+    scores = json.loads((out / "scores.json").read_text())
+    assert set(scores) == {system, "plain"}

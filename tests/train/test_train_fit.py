@@ -2,6 +2,7 @@ import json
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from train_runs import assert_same_run, checkpoint_of, log_of
+from train_runs import TINY, assert_same_run, checkpoint_of, log_of
 
 from crispseg.data import build_dataset
 from crispseg.errors import ConfigError, DataError, TrainingError
@@ -22,16 +23,23 @@ from crispseg.losses import build_loss
 from crispseg.models import build_model, load_model
 from crispseg.recipes import load_recipe, save_recipe
 from crispseg.train import SegmentationTask, build_optimizer, fit
+from crispseg.train import run as run_module
+from crispseg.train.batches import collate
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """One run with everything on, and its result."""
-    from train_runs import TINY
-
     recipe = load_recipe(
         "toy/decoupled",
-        [*TINY, "train.epochs=3", "train.validate_every=2", "train.picture_count=2", "train.precision=bf16"],
+        [
+            *TINY,
+            "model.output_stride=16",  # at 32 PyTorch's bf16 kernel meets 1×1 maps, whose weight gradient it gets wrong
+            "train.epochs=3",
+            "train.validate_every=2",
+            "train.picture_count=2",
+            "train.precision=bf16",
+        ],
     )
     folder = tmp_path_factory.mktemp("finished") / "run"
     return recipe, folder, fit(recipe, folder, progress=True)  # no terminal here, hence no bar
@@ -50,7 +58,7 @@ def test_a_run_leaves_everything_that_its_folder_promises(finished):
 
 
 def test_the_log_has_a_line_per_epoch_with_losses_and_scores(finished):
-    recipe, folder, result = finished
+    _, folder, result = finished
     log = log_of(folder)
     assert [(line["epoch"], line["step"]) for line in log] == [(1, 4), (2, 8), (3, 12)]
     assert ["mean_iou" in line for line in log] == [False, True, True]  # every second, and after the last in any case
@@ -95,27 +103,41 @@ def test_checkpoints_hold_tensors_and_plain_values_only(finished):
 
 
 @pytest.mark.parametrize("system", ["plain", "gff", "gscnn", "decoupled"])
-def test_steps_on_a_fixed_batch_lower_the_loss(tiny, system):
-    recipe = tiny("model.output_stride=16", "train.lr=0.002", system=system)
+def test_one_step_on_a_fixed_batch_lowers_every_systems_loss(tiny, system):
+    recipe = tiny("model.output_stride=16", "train.optimizer=sgd", "train.lr=0.001", system=system)
     torch.manual_seed(0)
     dataset = build_dataset(recipe.data, "train", augment=True)
-    items = [dataset[index] for index in range(2)]
-    images, labels = (torch.stack([item[key] for item in items]) for key in ("image", "labels"))
+    batch = collate([dataset[index] for index in range(2)])
     model = build_model(recipe.model, dataset.label_space)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout2d):
-            module.p = 0.0  # the same loss function at every step
+            module.p = 0.0  # the same loss function at both ends of the step
     task = SegmentationTask(model, build_loss(model.config.head, recipe.loss, model.num_classes), recipe)
     optimizer = build_optimizer(model, recipe.train)
-    losses = []
-    for _ in range(4):
-        torch.manual_seed(0)
-        loss = sum(task.loss(model(images), labels).values())
-        losses.append(float(loss))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert losses[-1] < losses[0]
+
+    def loss():
+        torch.manual_seed(0)  # as above, for Gumbel noise
+        return torch.stack(list(task.loss(model(batch["image"]), batch["labels"]).values())).sum()
+
+    before = loss()
+    before.backward()
+    optimizer.step()
+    assert loss().item() < before.item()
+
+
+def test_every_epoch_is_augmented_anew(tiny, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(run_module, "build_dataset", lambda *a, **k: made.append(build_dataset(*a, **k)) or made[-1])
+    epochs = []
+    original = SegmentationTask.training_step
+
+    def step(self, batch, batch_idx):
+        epochs.append(made[0].epoch)
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(SegmentationTask, "training_step", step)
+    fit(tiny(), tmp_path / "run", progress=False)
+    assert epochs == [0] * 4 + [1] * 4
 
 
 @pytest.mark.parametrize("broken", ["loss", "gradient"])
@@ -169,8 +191,6 @@ def test_the_mean_and_deviation_of_an_averaged_model_are_exact(tiny, tmp_path):
 
 
 def test_signal_handlers_are_put_back(tiny, tmp_path):
-    import signal
-
     before = signal.getsignal(SIGINT), signal.getsignal(SIGTERM)
     with pytest.raises(ConfigError):
         fit(tiny("train.batch_size=9"), tmp_path / "run", progress=False)
