@@ -1,7 +1,7 @@
 """crispseg: semantic segmentation with crisp boundaries.
 
-GSCNN, Decoupled body and edge supervision, and gated fully fusion (GFF), as parts that compose: any head on any context on
-any backbone.
+GSCNN, Decoupled body and edge supervision, and gated fully fusion (GFF), as parts that compose: any head on any
+context on any backbone.
 
 Example:
     >>> import torch, crispseg

@@ -183,7 +183,7 @@ class LabelSpace:
             for raw in entry.ids:
                 if raw in seen:
                     raise ConfigError(
-                        f"label table {self.name!r}: id {raw} belongs to both {seen[raw]!r} and {entry.name!r}; keep one"
+                        f"label table {self.name!r}: id {raw} belongs to {seen[raw]!r} and to {entry.name!r}; keep one"
                     )
                 if not 0 <= raw <= 65535:
                     raise ConfigError(f"label table {self.name!r}: id {raw} of {entry.name!r} is not in 0–65535")
@@ -248,7 +248,9 @@ class LabelSpace:
             if isinstance(entry, str):
                 entry = {"name": entry}
             if not isinstance(entry, Mapping) or "name" not in entry or set(entry) - {"name", "colour", "ids"}:
-                raise ConfigError(f"{source}: class {index} must have 'name' and may have 'colour' and 'ids'; {entry!r}")
+                raise ConfigError(
+                    f"{source}: class {index} must have 'name' and may have 'colour' and 'ids'; {entry!r}"
+                )
             colour = tuple(int(v) for v in entry.get("colour", _made_up_colour(index)))
             if len(colour) != 3 or not all(0 <= v <= 255 for v in colour):
                 raise ConfigError(f"{source}: colour of {entry['name']!r} is {colour}, three values in 0–255 expected")

@@ -86,7 +86,7 @@ def test_propagation_follows_its_recurrence():
     affinity = shown["affinity"][0].detach().numpy().reshape(4, 3, 5, 6)
 
     def scan(values, weights):
-        channels, rows, columns = values.shape
+        _, rows, columns = values.shape
         hidden = np.zeros_like(values)
         hidden[:, 0] = values[:, 0]
         for row in range(1, rows):

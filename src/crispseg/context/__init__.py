@@ -1,7 +1,7 @@
 """Context modules: what a head lets the top feature map know of its surroundings.
 
-Each is ``context(features, extra=None)`` → (N, out_channels, h, w): the extra branch carries another map (GSCNN's boundary)
-into the module, wherever the module merges its branches.
+Each is ``context(features, extra=None)`` → (N, out_channels, h, w): the extra branch carries another map (GSCNN's
+boundary) into the module, wherever the module merges its branches.
 """
 
 from crispseg.context.aspp import ASPP, DenseASPP

@@ -69,9 +69,7 @@ class FusionHead(Head):
         """See `Head.forward`; the gated fusions show ``gate_1`` (shallowest) to ``gate_L``."""
         size_hw = image_size(images)
         context = self.project_context(self.context(features.top))
-        levels = [
-            project(features.levels[i]) for i, project in zip(self.level_indices, self.project, strict=True)
-        ]
+        levels = [project(features.levels[i]) for i, project in zip(self.level_indices, self.project, strict=True)]
         if self.context_is_level:
             levels.append(context)
         fused, gates = self.fuse(levels)
@@ -131,7 +129,9 @@ class GFFDense(FusionHead):
 def _level_indices(wanted: tuple[int, ...] | None, info: FeaturesInfo) -> tuple[int, ...]:
     if wanted is None:
         return info.pyramid_indices
-    indices = tuple(index % len(info.levels) if -len(info.levels) <= index < len(info.levels) else -1 for index in wanted)
+    indices = tuple(
+        index % len(info.levels) if -len(info.levels) <= index < len(info.levels) else -1 for index in wanted
+    )
     if len(indices) < 2 or -1 in indices or list(indices) != sorted(set(indices)):
         raise ConfigError(
             f"levels: {tuple(wanted)} found, two or more ascending indices into the backbone's "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
@@ -115,13 +116,13 @@ class ShapeStream(nn.Module):
         start (N, in_channels, h, w), levels → boundary logits (N, 1, h, w), three attention maps (N, 1, h, w)
     """
 
-    def __init__(self, in_channels: int, level_channels: tuple[int, ...], widths: tuple[int, ...] = (64, 32, 16, 8)) -> None:
+    def __init__(
+        self, in_channels: int, level_channels: tuple[int, ...], widths: tuple[int, ...] = (64, 32, 16, 8)
+    ) -> None:
         super().__init__()
         self.enter = nn.Conv2d(in_channels, widths[0], 1)
         self.blocks = nn.ModuleList(ResidualBlock(width) for width in widths[:-1])
-        self.narrow = nn.ModuleList(
-            nn.Conv2d(wide, narrow, 1) for wide, narrow in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.narrow = nn.ModuleList(nn.Conv2d(wide, narrow, 1) for wide, narrow in pairwise(widths))
         self.gates = nn.ModuleList(
             GatedConvolution(width, level) for width, level in zip(widths[1:], level_channels, strict=True)
         )

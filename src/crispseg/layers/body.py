@@ -159,6 +159,8 @@ def _propagate(values: Tensor, affinity: Tensor) -> Tensor:
     for index in range(1, values.shape[2]):
         before = nn.functional.pad(rows[-1], (1, 1))
         weight = affinity[:, :, index]
-        taken = weight[:, 0:1] * before[:, :, :-2] + weight[:, 1:2] * before[:, :, 1:-1] + weight[:, 2:3] * before[:, :, 2:]
+        taken = (
+            weight[:, 0:1] * before[:, :, :-2] + weight[:, 1:2] * before[:, :, 1:-1] + weight[:, 2:3] * before[:, :, 2:]
+        )
         rows.append((1 - weight.sum(dim=1, keepdim=True)) * values[:, :, index] + taken)
     return torch.stack(rows, dim=2)

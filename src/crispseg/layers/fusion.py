@@ -1,7 +1,7 @@
 """Five ways to fuse the levels of a backbone (GFF, eq. 2–5), and the dense feature pyramid (eq. 6).
 
-Every fusion takes L maps of one width, ordered from shallow to deep, each at its own resolution, and gives L maps of the
-same shapes, with the gate maps that it used (none for the fusions without gates). Where an equation adds maps of
+Every fusion takes L maps of one width, ordered from shallow to deep, each at its own resolution, and gives L maps of
+the same shapes, with the gate maps that it used (none for the fusions without gates). Where an equation adds maps of
 different sizes, they are resampled to the size of the level that is being made.
 """
 
