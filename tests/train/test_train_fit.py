@@ -269,7 +269,7 @@ except TrainingInterrupted as error:
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "workers"), [(SIGTERM, 1), (SIGINT, 0)], ids=["kill, with a worker", "Ctrl-C"])
 def test_a_process_that_is_told_to_stop_leaves_a_run_that_resumes(tiny, tmp_path, number, workers):
-    recipe = tiny("train.epochs=60", f"data.workers={workers}", "train.validate_every=5")
+    recipe = tiny("train.epochs=20", f"data.workers={workers}", "train.validate_every=5")
     save_recipe(recipe, tmp_path / "recipe.yaml")
 
     def start(folder, *more):
@@ -277,17 +277,48 @@ def test_a_process_that_is_told_to_stop_leaves_a_run_that_resumes(tiny, tmp_path
         return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
     whole = start(tmp_path / "whole")
-    assert whole.wait(timeout=300) == 0
+    assert whole.wait(timeout=600) == 0
     run = start(tmp_path / "run")
     log = tmp_path / "run" / "log.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (log.exists() and len(log.read_text().splitlines()) >= 2) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.killpg(run.pid, number)  # as terminals and job schedulers do: workers get it too
-    _, errors = run.communicate(timeout=60)
+    _, errors = run.communicate(timeout=300)
     assert run.returncode == 128 + number, errors
     assert "--resume" in errors
     assert "Traceback" not in errors
-    assert 2 <= len(log_of(tmp_path / "run")) < 60
-    assert start(tmp_path / "run", "resume").wait(timeout=300) == 0
+    assert 2 <= len(log_of(tmp_path / "run")) < 20
+    assert start(tmp_path / "run", "resume").wait(timeout=600) == 0
     assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model_and_stop_together(tiny, tmp_path):
+    changes = ["train.devices=2", "train.accelerator=cpu", "train.epochs=8", "data.toy_val_images=3"]
+    save_recipe(tiny(*changes, "model.output_stride=16"), tmp_path / "recipe.yaml")
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    folder = tmp_path / "run"
+
+    def start(*more):
+        command = [sys.executable, str(script), str(tmp_path / "recipe.yaml"), str(folder), *more]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+    run = start()
+    log = folder / "log.jsonl"
+    deadline = time.monotonic() + 600
+    while not (log.exists() and len(log.read_text().splitlines()) >= 2) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(run.pid, SIGTERM)  # the first process alone
+    _, errors = run.communicate(timeout=300)
+    assert run.returncode == 128 + SIGTERM, errors
+    assert 2 <= len(log_of(folder)) < 8
+    run = start("resume")
+    _, errors = run.communicate(timeout=600)
+    assert run.returncode == 0, errors
+    lines = log_of(folder)
+    assert [(line["epoch"], line["step"]) for line in lines] == [(epoch, 2 * epoch) for epoch in range(1, 9)]
+    # three images on two processes: none is counted twice, or the scores would not be those of one process
+    metrics = json.loads((folder / "model" / "card.json").read_text(encoding="utf-8"))["metrics"]
+    assert max(line["mean_iou"] for line in lines) == pytest.approx(metrics["mean_iou"], abs=1e-5)

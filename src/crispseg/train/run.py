@@ -20,6 +20,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from crispseg.config import Recipe
 from crispseg.data import SegmentationDataset, build_dataset
@@ -32,6 +33,7 @@ from crispseg.recipes import differing_keys, load_recipe, save_recipe
 from crispseg.train.averaging import MovingAverage
 from crispseg.train.batches import EpochBatches, train_loader, validation_loader
 from crispseg.train.checkpoints import AtomicCheckpointIO, Checkpoints
+from crispseg.train.memory import keep_freed_memory
 from crispseg.train.records import EpochLog, ValidationPictures
 from crispseg.train.stopping import StopSignals
 from crispseg.train.task import SegmentationTask
@@ -124,6 +126,8 @@ def _fit(recipe: Recipe, folder: Path, checkpoint: Path | None, signals: StopSig
     assert isinstance(loader.batch_sampler, EpochBatches)
     checkpoints.steer(loader.batch_sampler, train_set)
 
+    if trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
     if trainer.is_global_zero:
         save_recipe(recipe, folder / "recipe.yaml")
     trainer.fit(
@@ -203,6 +207,9 @@ def _load_best(model: Segmenter, path: Path) -> None:
 
 def _claim(folder: Path, recipe: Recipe, resume: bool) -> Path | None:
     """The checkpoint to go on from; None for the beginning."""
+    last = folder / "checkpoints" / "last.ckpt"
+    if rank_zero_only.rank != 0:  # started by the first process, which has looked, and has begun to write
+        return last if resume and last.exists() else None
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: a file found where the run's folder was expected; name another")
     found = [name for name in _RUN_ENTRIES if (folder / name).exists()]
@@ -228,7 +235,6 @@ def _claim(folder: Path, recipe: Recipe, resume: bool) -> Path | None:
             f"{folder}: the recipe differs from the run's: {'; '.join(changed)}; resume with {saved}, or begin another "
             "run"
         )
-    last = folder / "checkpoints" / "last.ckpt"
     if not last.exists():
         return None  # stopped before the first checkpoint
     if not zipfile.is_zipfile(last):

@@ -176,8 +176,8 @@ class SegmentationTask(L.LightningModule):
         finite = bool(torch.isfinite(value))
         if self.trainer.strategy.reduce_boolean_decision(finite):
             return
-        found = f"{float(value)}" if not finite else "not finite on another process"
-        listed = "".join(f", {name} {float(term):.4g}" for name, term in terms.items())
+        found = f"{value.item()}" if not finite else "not finite on another process"
+        listed = "".join(f", {name} {term.item():.4g}" for name, term in terms.items())
         raise TrainingError(
             f"{what} is {found}{listed} at step {self.global_step + 1} of {self.total_steps} (epoch "
             f"{self.current_epoch + 1}), with the images {', '.join(self.batch_names)}; the run stops and its "

@@ -1,0 +1,56 @@
+"""The public names, so that none comes or goes by accident."""
+
+import importlib
+import importlib.metadata
+
+import pytest
+
+import crispseg
+
+
+def test_the_public_face():
+    assert sorted(crispseg.__all__) == [
+        "ConfigError",
+        "CrispsegError",
+        "DataError",
+        "IGNORE_INDEX",
+        "LabelSpace",
+        "Prediction",
+        "Predictor",
+        "SegmentationOutput",
+        "Segmenter",
+        "TrainingError",
+        "WeightsError",
+        "create_model",
+        "describe",
+        "load_model",
+        "save_model",
+    ]
+
+
+def test_names_of_parts():
+    from crispseg.models import ALIASES, CONTEXTS, HEADS
+
+    assert list(HEADS) == [
+        *("plain", "deeplabv3plus", "concat", "addition", "fpn", "gated_fpn", "gff", "gff_dfp", "gscnn", "decoupled")
+    ]
+    assert list(CONTEXTS) == ["identity", "ppm", "aspp", "dense_aspp"]
+    assert set(ALIASES) == {"fcn", "pspnet"}
+
+
+@pytest.mark.parametrize(
+    "room",
+    [
+        *("types", "errors", "config", "recipes", "labels", "io", "ops", "layers", "backbones", "context", "heads"),
+        *("models", "losses", "metrics", "data", "inference", "pictures", "train", "evaluate", "cli"),
+    ],
+)
+def test_every_room_has_what_it_announces(room):
+    module = importlib.import_module(f"crispseg.{room}")
+    assert module.__doc__
+    for name in getattr(module, "__all__", []):
+        assert hasattr(module, name), name
+
+
+def test_version_is_the_packages():
+    assert crispseg.__version__ == importlib.metadata.version("crispseg")
