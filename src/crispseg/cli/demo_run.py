@@ -12,29 +12,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import yaml
-from torch import Tensor
 
 from crispseg.cli.console import out_console, seconds_in_words
-from crispseg.cli.report import Panel, Scene, SystemResult, render_report
+from crispseg.cli.demo_scenes import SCENE_POOL, SCENES, draw_scenes
+from crispseg.cli.report import SystemResult, render_report
 from crispseg.cli.scores import scores_table
+from crispseg.config import Recipe
 from crispseg.data import SegmentationDataset, build_dataset
 from crispseg.errors import ConfigError
-from crispseg.inference import Prediction, Predictor
+from crispseg.inference import Predictor
 from crispseg.io import atomic_write
 from crispseg.models import Segmenter, load_model
-from crispseg.pictures import (
-    boundary_picture,
-    colourise,
-    error_map,
-    flow_picture,
-    gate_picture,
-    overlay,
-    pca_picture,
-)
 from crispseg.recipes import load_recipe
 from crispseg.train import fit
 
@@ -42,8 +32,6 @@ __all__ = ["run_demo"]
 
 BASELINE = "plain"
 MARKER = ".crispseg-demo"
-SCENES = 4
-SCENE_POOL = 12  # the shown scenes are the busiest of so many
 
 
 @dataclass(frozen=True)
@@ -96,10 +84,14 @@ def run_demo(system: str, *, compare: bool, out: Path, overrides: Sequence[str])
     """
     if compare and system == BASELINE:
         raise ConfigError(f"--compare holds a system against the {BASELINE!r} baseline; choose another --system")
-    names = [system, BASELINE] if compare else [system]
-    _claim_folder(out, names)
     console = out_console()
-    trained = [_train_and_score(name, out / name, overrides) for name in names]
+    recipe = load_recipe(f"toy/{system}", list(overrides))
+    recipes = {system: recipe}
+    if compare:  # another network, and nothing else: same scenes, same schedule
+        model = load_recipe(f"toy/{BASELINE}", list(overrides)).model
+        recipes[BASELINE] = recipe.model_copy(update={"name": f"toy-{BASELINE}", "description": "", "model": model})
+    _claim_folder(out, list(recipes))
+    trained = [_train_and_score(name, out / name, one) for name, one in recipes.items()]
     result, baseline = trained[0], trained[1] if compare else None
     page = out / "report.html"
     html = render_report(
@@ -107,7 +99,7 @@ def run_demo(system: str, *, compare: bool, out: Path, overrides: Sequence[str])
         baseline.result if baseline else None,
         lead=_lead(result, baseline),
         idea=STORIES[system].idea,
-        scenes=_scenes(result, baseline),
+        scenes=draw_scenes(result, baseline),
         scenes_note=(
             f"The {SCENES} busiest of the first {SCENE_POOL} validation scenes. Wrong pixels are red; "
             "the row below each scene shows what the network can show of its inside."
@@ -154,9 +146,8 @@ class _Trained:
     backbone: str
 
 
-def _train_and_score(name: str, folder: Path, overrides: Sequence[str]) -> _Trained:
+def _train_and_score(name: str, folder: Path, recipe: Recipe) -> _Trained:
     console = out_console()
-    recipe = load_recipe(f"toy/{name}", list(overrides))
     title = STORIES[name].title
     console.print(f"[bold]{title}[/bold]: training on {recipe.data.toy_train_images} made-up streets …")
     fitted = fit(recipe, folder)
@@ -201,7 +192,7 @@ def _facts(result: _Trained, baseline: _Trained | None) -> dict[str, str]:
     total = result.result.seconds + (baseline.result.seconds if baseline else 0.0)
     return {
         "command": shlex.join(["crispseg", *sys.argv[1:]]),
-        "recipe": f"toy/{result.result.name}" + (f" and toy/{BASELINE}" if baseline else ""),
+        "recipe": f"toy/{result.result.name}" + (f", and with the model of toy/{BASELINE}" if baseline else ""),
         "training time": seconds_in_words(total),
         "machine": f"{_processor_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
         "device": "GPU" if torch.cuda.is_available() else "CPU",
@@ -218,87 +209,3 @@ def _processor_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _scenes(ours: _Trained, baseline: _Trained | None) -> list[Scene]:
-    pool = range(min(SCENE_POOL, len(ours.dataset)))
-    busiest = sorted(pool, key=lambda index: -_boundary_length(ours.dataset.sample(index).labels))[:SCENES]
-    return [_scene(ours, baseline, index) for index in sorted(busiest)]
-
-
-def _boundary_length(labels: npt.NDArray[np.uint8]) -> int:
-    return int((labels[1:] != labels[:-1]).sum() + (labels[:, 1:] != labels[:, :-1]).sum())
-
-
-def _scene(ours: _Trained, baseline: _Trained | None, index: int) -> Scene:
-    image, labels, name = ours.dataset.sample(index)
-    palette = ours.dataset.label_space.palette
-    prediction = ours.predictor(image)
-    truth_note = f"{len(np.unique(labels[labels != 255]))} classes"
-    panels = [
-        Panel("image", image, smooth=True),
-        Panel("truth", colourise(labels, palette), truth_note),
-        Panel("prediction", colourise(prediction.labels, palette), _share_right(prediction, labels)),
-        Panel("overlay", overlay(image, prediction.labels, palette), smooth=True),
-        Panel("boundaries", boundary_picture(prediction.boundaries()), _boundary_note(prediction)),
-        Panel("wrong pixels", error_map(prediction.labels, labels)),
-    ]
-    if baseline is not None:
-        other = baseline.predictor(image)
-        panels += [
-            Panel("plain baseline", colourise(other.labels, palette), _share_right(other, labels)),
-            Panel("wrong pixels of the baseline", error_map(other.labels, labels)),
-            Panel("difference", _gain_map(labels, prediction.labels, other.labels), "green: won, red: lost"),
-        ]
-    return Scene(f"Scene {name}", "", tuple(panels), _maps(ours.model, image))
-
-
-def _share_right(prediction: Prediction, labels: npt.NDArray[np.uint8]) -> str:
-    known = labels != 255
-    return f"{100 * float((prediction.labels == labels)[known].mean()):.1f} % of the pixels right"
-
-
-def _boundary_note(prediction: Prediction) -> str:
-    if prediction.boundary_probability is not None:
-        return "the boundary branch's probability"
-    return "of the predicted labels"
-
-
-def _gain_map(
-    labels: npt.NDArray[np.uint8], ours: npt.NDArray[np.uint8], baseline: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.uint8]:
-    """Where only we are right: green; where only the baseline is: red; dark elsewhere, lighter where both are wrong."""
-    picture = np.full((*labels.shape, 3), 34, dtype=np.uint8)
-    known = labels != 255
-    ours_right, baseline_right = ours == labels, baseline == labels
-    picture[known & ~ours_right & ~baseline_right] = (120, 120, 120)
-    picture[known & ours_right & ~baseline_right] = (64, 200, 120)
-    picture[known & ~ours_right & baseline_right] = (232, 76, 61)
-    return picture
-
-
-def _maps(model: Segmenter, image: npt.NDArray[np.uint8]) -> tuple[Panel, ...]:
-    """Pictures of what the head shows of its inside."""
-    batch = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-    with torch.inference_mode():
-        maps = model(batch.to(next(model.parameters()).device), with_maps=True).maps
-    size_hw = image.shape[:2]
-    return tuple(_map_panel(key, values[0].float().cpu(), (size_hw[0], size_hw[1])) for key, values in maps.items())
-
-
-def _map_panel(key: str, values: Tensor, size_hw: tuple[int, int]) -> Panel:
-    kind, _, number = key.rpartition("_")
-    if kind == "gate":
-        return Panel(f"gate of level {number}", gate_picture(values, size_hw), _mean_note(values), smooth=True)
-    if kind == "attention":
-        return Panel(f"attention of gate {number}", gate_picture(values, size_hw), _mean_note(values), smooth=True)
-    if key == "flow_px":
-        longest = float(values.norm(dim=0).max())
-        return Panel("flow", flow_picture(values, size_hw), f"hue: direction; up to {longest:.1f} cells", smooth=True)
-    if values.shape[0] == 1:
-        return Panel(key.replace("_", " "), gate_picture(values / values.max().clamp(min=1e-6), size_hw), smooth=True)
-    return Panel(f"{key} features", pca_picture(values, size_hw), "three main directions as colours", smooth=True)
-
-
-def _mean_note(values: Tensor) -> str:
-    return f"mean {float(values.mean()):.2f}"
