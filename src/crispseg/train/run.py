@@ -208,7 +208,7 @@ def _load_best(model: Segmenter, path: Path) -> None:
 def _claim(folder: Path, recipe: Recipe, resume: bool) -> Path | None:
     """The checkpoint to go on from; None for the beginning."""
     last = folder / "checkpoints" / "last.ckpt"
-    if rank_zero_only.rank != 0:  # started by the first process, which has looked, and has begun to write
+    if getattr(rank_zero_only, "rank", 0) != 0:  # started by the first process, which has looked, and has begun to write
         return last if resume and last.exists() else None
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: a file found where the run's folder was expected; name another")
