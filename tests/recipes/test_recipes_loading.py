@@ -28,10 +28,14 @@ def error_of(path, overrides=()):
 
 
 @pytest.mark.parametrize("name", list_recipes())
-def test_every_packaged_recipe_loads_under_its_own_name(name):
-    recipe = load_recipe(name)
-    assert recipe.name == name.replace("/", "-")
-    assert recipe.description
+def test_every_packaged_recipe_loads_and_says_what_it_is(name):
+    assert load_recipe(name).description
+
+
+def test_packaged_recipes_have_names_of_their_own_so_that_runs_do_not_share_a_folder():
+    names = [load_recipe(name).name for name in list_recipes()]
+    assert len(set(names)) == len(names)
+    assert load_recipe("camvid/gff").name == "camvid-gff"
 
 
 def test_the_packaged_recipes_of_this_issue_are_there():

@@ -15,6 +15,7 @@ TINY = [
     "data.toy_train_images=8",
     "data.toy_val_images=2",
     "data.workers=0",
+    "loss.class_weights=null",
     "train.batch_size=2",
     "train.epochs=2",
     "train.lr=0.01",

@@ -40,6 +40,7 @@ class _Story:
 
     title: str
     idea: str
+    maps: str  # how to read the pictures of its inside; nothing where there are none
 
 
 STORIES = {
@@ -48,21 +49,26 @@ STORIES = {
         "Every level of the network fuses with every other, through one gate map per level: where a gate is open, the "
         "level sends its features to the others; where it is closed, it takes theirs in. A dense feature pyramid adds "
         "context afterwards.",
+        "The row below each scene shows the gates, level 1 being the finest: yellow is open, dark blue is closed.",
     ),
     "gscnn": _Story(
         "Gated shape stream (GSCNN)",
         "A second, thin stream works at high resolution on shape alone. Gates let the deep features tell it which "
         "edges matter; its boundaries then join the context module, and a dual-task loss keeps mask and boundary in "
         "agreement.",
+        "The row below each scene shows where the three gates let edges through (yellow: all, dark blue: none), and "
+        "the image's own gradients.",
     ),
     "decoupled": _Story(
         "Decoupled body and edge",
         "A learned flow field warps features towards the inside of their object: the body. What is left over is the "
         "edge. Each part is supervised on its own pixels, and both are merged again.",
+        "The row below each scene shows where the flow fetches each cell's features from, and the two parts.",
     ),
     "plain": _Story(
         "Plain baseline",
         "The backbone's deepest features are classified and enlarged, without a branch for boundaries.",
+        "",
     ),
 }
 
@@ -101,8 +107,8 @@ def run_demo(system: str, *, compare: bool, out: Path, overrides: Sequence[str])
         idea=STORIES[system].idea,
         scenes=draw_scenes(result, baseline),
         scenes_note=(
-            f"The {SCENES} busiest of the first {SCENE_POOL} validation scenes. Wrong pixels are red; "
-            "the row below each scene shows what the network can show of its inside."
+            f"The {SCENES} busiest of the first {SCENE_POOL} validation scenes. Wrong pixels are red. "
+            + STORIES[system].maps
         ),
         label_space=result.dataset.label_space,
         facts=_facts(result, baseline),

@@ -120,7 +120,8 @@ def _fit(recipe: Recipe, folder: Path, checkpoint: Path | None, signals: StopSig
     if progress and sys.stdout.isatty():
         callbacks.append(RichProgressBar())
     checkpoints = Checkpoints(folder / "checkpoints", signals)
-    trainer = _trainer(recipe, folder, [*callbacks, checkpoints])
+    log_every = max(1, min(10, len(train_set) // recipe.train.batch_size))  # steps; small sets are logged, too
+    trainer = _trainer(recipe, folder, [*callbacks, checkpoints], log_every)
     rank, world_size = trainer.global_rank, trainer.world_size
     loader = train_loader(train_set, recipe, rank, world_size)
     assert isinstance(loader.batch_sampler, EpochBatches)
@@ -136,7 +137,7 @@ def _fit(recipe: Recipe, folder: Path, checkpoint: Path | None, signals: StopSig
     return _export(task, val_set, folder, trainer, checkpoints, log.seconds)
 
 
-def _trainer(recipe: Recipe, folder: Path, callbacks: list[Callback]) -> L.Trainer:
+def _trainer(recipe: Recipe, folder: Path, callbacks: list[Callback], log_every: int) -> L.Trainer:
     values = recipe.train
     on_gpu = torch.cuda.is_available() and values.accelerator in ("auto", "gpu", "cuda")
     if values.precision == "fp16" and not on_gpu:
@@ -151,8 +152,8 @@ def _trainer(recipe: Recipe, folder: Path, callbacks: list[Callback]) -> L.Train
             accumulate_grad_batches=values.accumulate,
             gradient_clip_val=values.clip_norm,
             sync_batchnorm=values.sync_batchnorm and on_gpu,
+            log_every_n_steps=log_every,
             num_sanity_val_steps=0,  # the whole loop is tested; a sanity check would count into the scores
-            log_every_n_steps=10,
             use_distributed_sampler=False,  # our samplers know the processes, and repeat no validation image
             logger=TensorBoardLogger(folder, name="", version="tensorboard"),
             callbacks=callbacks,
@@ -208,7 +209,8 @@ def _load_best(model: Segmenter, path: Path) -> None:
 def _claim(folder: Path, recipe: Recipe, resume: bool) -> Path | None:
     """The checkpoint to go on from; None for the beginning."""
     last = folder / "checkpoints" / "last.ckpt"
-    if getattr(rank_zero_only, "rank", 0) != 0:  # started by the first process, which has looked, and has begun to write
+    if getattr(rank_zero_only, "rank", 0) != 0:
+        # Started by the first process, which has looked, and has begun to write.
         return last if resume and last.exists() else None
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: a file found where the run's folder was expected; name another")
@@ -298,7 +300,6 @@ def _quiet_lightning() -> Iterator[None]:
 _EXPECTED_WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's, about its own use of torch
     r".*does not have many workers.*",  # a recipe may choose so; toy streets are kept in memory
-    r".*smaller than the logging interval.*",  # short epochs of small sets
     r".*your dataloader is not resumable.*",  # it is: Checkpoints tells the sampler where to go on
     r".*exists and is not empty.*",  # the run's own folder
     r".*Checkpoint directory.*",
