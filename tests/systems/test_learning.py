@@ -58,7 +58,7 @@ def test_a_crop_of_void_alone_gives_zero_and_no_nan(head):
 def test_150_steps_fit_four_camvid_crops(head):
     if not CAMVID.is_dir():
         pytest.skip(f"CamVid is not at {CAMVID}; set CRISPSEG_CAMVID")
-    config = DataConfig(layout="camvid", root=str(CAMVID), crop_hw=(128, 160), scale_range=(0.5, 0.5), jitter=0)
+    config = DataConfig(layout="camvid", root=str(CAMVID), crop_hw=(128, 160), scale_range=(1, 1), jitter=0)
     crops = build_dataset(config, "train", augment=True)
     samples = [crops[index] for index in (0, 90, 180, 270)]
     images, labels = (torch.stack([sample[key] for sample in samples]) for key in ("image", "labels"))
@@ -69,15 +69,14 @@ def test_150_steps_fit_four_camvid_crops(head):
         head, backbone="resnet18", num_classes=11, channels=64, output_stride=16, head_options=options
     ).train()
     loss = build_loss(head, LossConfig(), 11)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     for step in range(150):
         for group in optimizer.param_groups:
-            group["lr"] = 0.03 * (1 - step / 150) ** 0.9
+            group["lr"] = 1e-3 * (1 - step / 150) ** 0.9
         optimizer.zero_grad()
         sum(loss(model(images), labels).values()).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
-    with torch.no_grad():
-        prediction = model(images).logits.argmax(dim=1)
+    with torch.inference_mode():
+        prediction = model.eval()(images).logits.argmax(dim=1)
     known = labels != 255
     assert (prediction[known] == labels[known]).float().mean() >= 0.95
