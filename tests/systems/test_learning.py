@@ -69,10 +69,10 @@ def test_150_steps_fit_four_camvid_crops(head):
         head, backbone="resnet18", num_classes=11, channels=64, output_stride=16, head_options=options
     ).train()
     loss = build_loss(head, LossConfig(), 11)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for step in range(150):
         for group in optimizer.param_groups:
-            group["lr"] = 1e-3 * (1 - step / 150) ** 0.9
+            group["lr"] = 3e-3 * (1 - step / 150) ** 0.9
         optimizer.zero_grad()
         sum(loss(model(images), labels).values()).backward()
         optimizer.step()

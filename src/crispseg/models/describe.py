@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -129,7 +130,8 @@ def describe(model: Segmenter, size_hw: tuple[int, int] = (512, 512)) -> Descrip
     for module in hollow.modules():
         module.register_forward_pre_hook(enter)
         module.register_forward_hook(leave)
-    with torch.no_grad(), shapes_only, _AllEqual(), counter:
+    # The fused attention operators have no formula in older releases of PyTorch; the plain one is two matrix products.
+    with torch.no_grad(), shapes_only, _AllEqual(), sdpa_kernel(SDPBackend.MATH), counter:
         hollow(torch.empty(1, 3, *size_hw, device=hollow.mean.device))
 
     parameters = dict.fromkeys(macs, 0)
