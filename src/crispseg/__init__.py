@@ -10,9 +10,10 @@ Example:
     torch.Size([1, 1, 64, 96])
 """
 
+from crispseg import published
 from crispseg.errors import ConfigError, CrispsegError, DataError, TrainingError, WeightsError
 from crispseg.inference import Prediction, Predictor
-from crispseg.models import Segmenter, create_model, describe, load_model, save_model
+from crispseg.models import Segmenter, create_model, describe, load_model, push_to_hub, save_model
 from crispseg.types import IGNORE_INDEX, LabelSpace, SegmentationOutput
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "create_model",
     "describe",
     "load_model",
+    "published",
+    "push_to_hub",
     "save_model",
 ]
 

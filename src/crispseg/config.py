@@ -31,6 +31,7 @@ class ModelConfig(_Values):
     context_channels: PositiveInt | None = None  # width of the context; None: the head's (PSPNet's own is 512)
     pretrained: bool = False  # timm's ImageNet weights, from the Hub
     backbone_weights: str | None = None  # a file with the backbone's weights instead
+    weights: str | None = None  # a saved model of this architecture to start from: folder or Hub id; goes first
     head_options: dict[str, Any] = Field(default_factory=dict)  # keyword arguments of the head's class
     context_options: dict[str, Any] = Field(default_factory=dict)  # keyword arguments of the context's class
 

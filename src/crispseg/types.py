@@ -141,11 +141,24 @@ class LabelClass:
         name: lower case, for tables and legends.
         colour: RGB, 0–255.
         ids: the raw values in label files that mean this class.
+        category: the group of classes that it belongs to, for category scores; None where a table knows none.
+        has_instances: whether label files tell single objects of the class apart.
     """
 
     name: str
     colour: tuple[int, int, int]
     ids: tuple[int, ...]
+    category: str | None = None
+    has_instances: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; what a class does not have is left out."""
+        values: dict[str, Any] = {"name": self.name, "colour": list(self.colour), "ids": list(self.ids)}
+        if self.category is not None:
+            values["category"] = self.category
+        if self.has_instances:
+            values["has_instances"] = True
+        return values
 
 
 @dataclass(frozen=True)
@@ -156,6 +169,7 @@ class LabelSpace:
         name: of the table.
         classes: in the order of their train ids; 2 to 255 of them.
         ignore_ids: raw values that become 255. 255 itself always does.
+        ignored_classes: what some of `ignore_ids` mean, for evaluations over raw ids, which know them by name.
 
     Example:
         >>> space = LabelSpace.from_dict(
@@ -169,13 +183,14 @@ class LabelSpace:
     name: str
     classes: tuple[LabelClass, ...]
     ignore_ids: tuple[int, ...] = ()
+    ignored_classes: tuple[LabelClass, ...] = ()
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.classes) <= IGNORE_INDEX:
             raise ConfigError(
                 f"label table {self.name!r}: {len(self.classes)} classes found, 2 to {IGNORE_INDEX} expected"
             )
-        names = self.class_names
+        names = [entry.name for entry in (*self.classes, *self.ignored_classes)]
         if doubled := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f"label table {self.name!r}: class names occur twice: {', '.join(doubled)}; rename one")
         seen: dict[int, str] = dict.fromkeys(self.ignore_ids, "ignore")
@@ -188,6 +203,15 @@ class LabelSpace:
                 if not 0 <= raw <= 65535:
                     raise ConfigError(f"label table {self.name!r}: id {raw} of {entry.name!r} is not in 0–65535")
                 seen[raw] = entry.name
+        for entry in self.ignored_classes:
+            for raw in entry.ids:
+                if (owner := seen.get(raw)) != "ignore":
+                    found = f"belongs to {owner!r} too" if owner else "is not in ignore_ids"
+                    raise ConfigError(
+                        f"label table {self.name!r}: id {raw} of the ignored class {entry.name!r} {found}; "
+                        "it must stand in ignore_ids and in one ignored class only"
+                    )
+                seen[raw] = entry.name
 
     @property
     def num_classes(self) -> int:
@@ -198,6 +222,11 @@ class LabelSpace:
     def class_names(self) -> tuple[str, ...]:
         """In the order of the train ids."""
         return tuple(entry.name for entry in self.classes)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The categories of `classes`, in their order; empty where the table knows none."""
+        return tuple(dict.fromkeys(entry.category for entry in self.classes if entry.category is not None))
 
     @cached_property
     def palette(self) -> npt.NDArray[np.uint8]:
@@ -217,19 +246,23 @@ class LabelSpace:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML and JSON; `from_dict` is the inverse."""
-        return {
+        values = {
             "name": self.name,
-            "classes": [{"name": c.name, "colour": list(c.colour), "ids": list(c.ids)} for c in self.classes],
+            "classes": [entry.to_dict() for entry in self.classes],
             "ignore_ids": list(self.ignore_ids),
         }
+        if self.ignored_classes:
+            values["ignored_classes"] = [entry.to_dict() for entry in self.ignored_classes]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str = "label table") -> LabelSpace:
         """Build a table from plain values; missing ``ids`` mean the position, missing colours are made up.
 
         Args:
-            values: ``name``, ``classes`` (each ``name``, optionally ``colour`` and ``ids``) and optionally
-                ``ignore_ids``.
+            values: ``name``, ``classes`` (each ``name``, optionally ``colour``, ``ids``, ``category`` and
+                ``has_instances``), and optionally ``ignore_ids`` and ``ignored_classes`` (each like a class, with
+                ``ids`` that stand in ``ignore_ids``).
             source: what to call it in errors, for instance the file's path.
 
         Raises:
@@ -237,28 +270,44 @@ class LabelSpace:
         """
         if not isinstance(values, Mapping):
             raise ConfigError(f"{source}: {type(values).__name__} found where a mapping with 'classes' was expected")
-        unknown = set(values) - {"name", "classes", "ignore_ids"}
-        if unknown:
-            raise ConfigError(f"{source}: unknown keys {sorted(map(str, unknown))}; known: classes, ignore_ids, name")
-        entries = values.get("classes")
+        if unknown := set(values) - set(_TABLE_KEYS):
+            raise ConfigError(f"{source}: unknown keys {sorted(map(str, unknown))}; known: {', '.join(_TABLE_KEYS)}")
+        entries, ignored = values.get("classes"), values.get("ignored_classes", [])
         if not isinstance(entries, list) or not entries:
             raise ConfigError(f"{source}: 'classes' must be a list of classes, each with a name")
-        classes = []
-        for index, entry in enumerate(entries):
-            if isinstance(entry, str):
-                entry = {"name": entry}
-            if not isinstance(entry, Mapping) or "name" not in entry or set(entry) - {"name", "colour", "ids"}:
-                raise ConfigError(
-                    f"{source}: class {index} must have 'name' and may have 'colour' and 'ids'; {entry!r}"
-                )
-            colour = tuple(int(v) for v in entry.get("colour", _made_up_colour(index)))
-            if len(colour) != 3 or not all(0 <= v <= 255 for v in colour):
-                raise ConfigError(f"{source}: colour of {entry['name']!r} is {colour}, three values in 0–255 expected")
-            ids = tuple(int(v) for v in entry.get("ids", [index]))
-            classes.append(LabelClass(str(entry["name"]), (colour[0], colour[1], colour[2]), ids))
+        if not isinstance(ignored, list) or not all(isinstance(entry, Mapping) and "ids" in entry for entry in ignored):
+            raise ConfigError(f"{source}: 'ignored_classes' must be a list of classes, each with a name and ids")
         return cls(
-            str(values.get("name", "custom")), tuple(classes), tuple(int(v) for v in values.get("ignore_ids", ()))
+            str(values.get("name", "custom")),
+            tuple(_label_class(entry, index, source) for index, entry in enumerate(entries)),
+            tuple(int(v) for v in values.get("ignore_ids", ())),
+            tuple(_label_class(entry, index, source) for index, entry in enumerate(ignored)),
         )
+
+
+_TABLE_KEYS = ("classes", "ignore_ids", "ignored_classes", "name")
+_CLASS_KEYS = ("name", "colour", "ids", "category", "has_instances")
+
+
+def _label_class(entry: Any, index: int, source: str) -> LabelClass:
+    """A class from its plain values, or from its name alone."""
+    if isinstance(entry, str):
+        entry = {"name": entry}
+    if not isinstance(entry, Mapping) or "name" not in entry or set(entry) - set(_CLASS_KEYS):
+        raise ConfigError(
+            f"{source}: class {index} must have 'name' and may have 'colour', 'ids', 'category' and 'has_instances'; "
+            f"{entry!r}"
+        )
+    name, category = str(entry["name"]), entry.get("category")
+    colour = tuple(int(v) for v in entry.get("colour", _made_up_colour(index)))
+    if len(colour) != 3 or not all(0 <= v <= 255 for v in colour):
+        raise ConfigError(f"{source}: colour of {name!r} is {colour}, three values in 0–255 expected")
+    if not isinstance(category, str | None):
+        raise ConfigError(f"{source}: category of {name!r} is {category!r}, a name expected")
+    if not isinstance(has_instances := entry.get("has_instances", False), bool):
+        raise ConfigError(f"{source}: has_instances of {name!r} is {has_instances!r}, true or false expected")
+    ids = tuple(int(v) for v in entry.get("ids", [index]))
+    return LabelClass(name, (colour[0], colour[1], colour[2]), ids, category, has_instances)
 
 
 def _made_up_colour(index: int) -> tuple[int, int, int]:

@@ -196,7 +196,7 @@ def test_a_missing_file_and_a_file_without_tensors_are_named(tmp_path):
     with pytest.raises(WeightsError, match=r"absent\.pth: no such file"):
         TimmBackbone("test_resnet", weights=tmp_path / "absent.pth")
     torch.save({"epoch": 3}, tmp_path / "log.pt")
-    with pytest.raises(WeightsError, match=r"log\.pt: 1 entries are not tensors, for instance 'epoch'"):
+    with pytest.raises(WeightsError, match=r"log\.pt: 1 entries are not named tensors, for instance 'epoch'"):
         TimmBackbone("test_resnet", weights=tmp_path / "log.pt")
 
 

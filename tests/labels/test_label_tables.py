@@ -25,6 +25,24 @@ def test_camvid():
     assert tuple(space.palette[8]) == (64, 0, 128)
 
 
+def test_cityscapes():
+    space = label_space("cityscapes")
+    assert space.class_names == (
+        "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation",
+        "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
+    )  # fmt: skip
+    ids = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+    wanted = [ids.index(raw) if raw in ids else 255 for raw in range(34)]
+    np.testing.assert_array_equal(space.lookup[:36], [*wanted, -1, -1])
+    assert space.lookup[255] == 255  # a licence plate, -1, as a byte
+    assert space.categories == ("flat", "construction", "object", "nature", "sky", "human", "vehicle")
+    assert [entry.name for entry in space.classes if entry.has_instances] == list(space.class_names[11:])
+    assert tuple(space.palette[13]) == (0, 0, 142)
+    named = {raw: entry.name for entry in space.ignored_classes for raw in entry.ids}
+    assert sorted(named) == sorted(space.ignore_ids)
+    assert (named[0], named[29], named[30]) == ("unlabeled", "caravan", "trailer")
+
+
 def test_toy_streets_table_agrees_with_the_painter():
     from crispseg.data.toy_streets.canvas import Class
 

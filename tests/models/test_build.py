@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from crispseg.config import ModelConfig
+from crispseg.context import Identity
 from crispseg.errors import ConfigError
+from crispseg.heads import Plain
 from crispseg.models import build_model, create_model
 from crispseg.types import LabelSpace
 
@@ -68,3 +70,39 @@ def test_label_space_travels_with_the_model():
     model = create_model("plain", **(SMALL | {"num_classes": 9}), label_space=space)
     assert model.num_classes == 2
     assert model.label_space.class_names == ("sky", "pole")
+
+
+def test_an_invalid_value_is_an_error_of_ours():
+    with pytest.raises(ConfigError, match=r"output_stride: 7 found; Input should be 8, 16 or 32"):
+        create_model("fcn", output_stride=7)
+
+
+def test_parts_from_outside_are_built_by_name(monkeypatch):
+    from crispseg.backbones import WideResNet38, register_backbone
+    from crispseg.backbones import build as backbones_build
+    from crispseg.models import build, register_context, register_head
+
+    class MyHead(Plain):
+        pass
+
+    class MyContext(Identity):
+        pass
+
+    def my_backbone(output_stride, pretrained, weights):
+        return WideResNet38(output_stride, width_factor=1 / 16)
+
+    for module, name in ((build, "_heads"), (build, "_contexts"), (backbones_build, "_backbones")):
+        monkeypatch.setattr(module, name, dict(getattr(module, name)))
+    for register, made in ((register_head, MyHead), (register_context, MyContext), (register_backbone, my_backbone)):
+        register("mine", made)
+        register("mine", made)  # an import that runs twice does no harm
+        with pytest.raises(ConfigError, match="'mine': the name is taken already"):
+            register("mine", Plain)
+    with pytest.raises(ConfigError, match="head 'fcn': the name is taken"):
+        register_head("fcn", MyHead)
+    with pytest.raises(ConfigError, match="head 'gff': the name is taken"):
+        register_head("gff", MyHead)
+    model = create_model("mine", context="mine", backbone="mine", num_classes=3, channels=8)
+    assert type(model.head) is MyHead
+    assert type(model.head.context) is MyContext
+    assert model.backbone.info.stem.channels == 4

@@ -8,7 +8,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.utils import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from crispseg.config import Recipe
@@ -224,10 +224,10 @@ def test_a_hub_id_is_fetched(model, folder, monkeypatch):
     monkeypatch.setattr(
         huggingface_hub,
         "snapshot_download",
-        lambda repo, allow_patterns: asked.append((repo, allow_patterns)) or folder,
+        lambda repo, revision, allow_patterns: asked.append((repo, revision, allow_patterns)) or folder,
     )
     same_output(model, load_model("somebody/streets"))
-    assert asked == [("somebody/streets", ["card.json", "weights.safetensors"])]
+    assert asked == [("somebody/streets", None, ["card.json", "weights.safetensors"])]
 
 
 def test_a_hub_id_without_network_says_so(monkeypatch):

@@ -24,6 +24,8 @@ def test_the_public_face():
         "create_model",
         "describe",
         "load_model",
+        "published",
+        "push_to_hub",
         "save_model",
     ]
 

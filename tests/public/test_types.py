@@ -39,6 +39,33 @@ def test_a_table_survives_plain_values(id_sets):
     np.testing.assert_array_equal(again.lookup, space.lookup)
 
 
+def test_categories_instances_and_ignored_classes_survive_plain_values():
+    values = {
+        "name": "t",
+        "classes": [
+            {"name": "car", "colour": [0, 0, 142], "ids": [4, 9], "category": "vehicle", "has_instances": True},
+            {"name": "sky", "colour": [70, 130, 180], "ids": [3]},
+            {"name": "bus", "colour": [0, 60, 100], "ids": [5], "category": "vehicle"},
+        ],
+        "ignore_ids": [7, 8],
+        "ignored_classes": [{"name": "caravan", "colour": [0, 0, 90], "ids": [7], "category": "vehicle"}],
+    }
+    space = LabelSpace.from_dict(values)
+    assert space.to_dict() == values
+    assert LabelSpace.from_dict(space.to_dict()) == space
+    assert space.categories == ("vehicle",)
+    assert [entry.has_instances for entry in space.classes] == [True, False, False]
+    assert (space.num_classes, space.lookup[7]) == (3, 255)
+
+
+def test_plain_values_of_a_plain_table_hold_no_new_keys():
+    """Cards that other versions have written, and read, stay as they are."""
+    values = LabelSpace.from_dict(table()).to_dict()
+    assert set(values) == {"name", "classes", "ignore_ids"}
+    assert all(set(entry) == {"name", "colour", "ids"} for entry in values["classes"])
+    assert LabelSpace.from_dict(values).categories == ()
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -52,6 +79,16 @@ def test_a_table_survives_plain_values(id_sets):
         ({"name": "x"}, "'classes' must be a list"),
         (["a", "b"], "list found where a mapping"),
         (table(classes=[{"name": "a", "ids": [70000]}, "b"]), "not in 0–65535"),
+        (table(classes=[{"name": "a", "category": 3}, "b"]), "category of 'a' is 3, a name expected"),
+        (table(classes=[{"name": "a", "has_instances": "no"}, "b"]), "has_instances of 'a' is 'no', true or false"),
+        (table(ignored_classes=[{"name": "bus", "ids": [8]}]), "id 8 of the ignored class 'bus' is not in ignore_ids"),
+        (table(ignored_classes=[{"name": "bus", "ids": [3]}]), "id 3 of the ignored class 'bus' belongs to 'sky' too"),
+        (
+            table(ignored_classes=[{"name": n, "ids": [7]} for n in "ab"]),
+            "id 7 of the ignored class 'b' belongs to 'a'",
+        ),
+        (table(ignored_classes=[{"name": "sky", "ids": [7]}]), "class names occur twice: sky"),
+        (table(ignored_classes=["bus"]), "'ignored_classes' must be a list of classes, each with a name and ids"),
     ],
 )
 def test_errors_say_what_is_wrong(values, message):

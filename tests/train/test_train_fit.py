@@ -112,7 +112,7 @@ def test_one_step_on_a_fixed_batch_lowers_every_systems_loss(tiny, system):
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout2d):
             module.p = 0.0  # the same loss function at both ends of the step
-    task = SegmentationTask(model, build_loss(model.config.head, recipe.loss, model.num_classes), recipe)
+    task = SegmentationTask(model, build_loss(model.head.system, recipe.loss, model.num_classes), recipe)
     optimizer = build_optimizer(model, recipe.train)
 
     def loss():

@@ -5,7 +5,7 @@ Any timm model with ``features_only`` (`TimmBackbone`), and the dilated WideResN
 """
 
 from crispseg.backbones.base import Backbone
-from crispseg.backbones.build import build_backbone, list_backbones
+from crispseg.backbones.build import build_backbone, list_backbones, register_backbone
 from crispseg.backbones.state_files import load_state, read_state
 from crispseg.backbones.timm_backbone import TimmBackbone
 from crispseg.backbones.wide_resnet38 import WideResNet38
@@ -18,4 +18,5 @@ __all__ = [
     "list_backbones",
     "load_state",
     "read_state",
+    "register_backbone",
 ]

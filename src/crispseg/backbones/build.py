@@ -11,8 +11,9 @@ import timm
 from crispseg.backbones.base import Backbone
 from crispseg.backbones.timm_backbone import TimmBackbone
 from crispseg.backbones.wide_resnet38 import WideResNet38
+from crispseg.errors import ConfigError
 
-__all__ = ["OWN_BACKBONES", "build_backbone", "list_backbones"]
+__all__ = ["OWN_BACKBONES", "build_backbone", "list_backbones", "register_backbone"]
 
 OWN_BACKBONES: dict[str, Callable[[int, bool, str | Path | None], Backbone]] = {
     "wide_resnet38": lambda output_stride, pretrained, weights: WideResNet38(
@@ -20,6 +21,23 @@ OWN_BACKBONES: dict[str, Callable[[int, bool, str | Path | None], Backbone]] = {
     ),
 }
 """Name to constructor, of the backbones that are not timm's."""
+
+_backbones = dict(OWN_BACKBONES)
+
+
+def register_backbone(name: str, constructor: Callable[[int, bool, str | Path | None], Backbone]) -> None:
+    """Make a backbone known by name to recipes, saved models and `build_backbone`, from outside of this room.
+
+    Args:
+        name: how recipes call it; none of ours. A timm model of this name is hidden by it.
+        constructor: called with output stride, whether pretrained weights are wanted, and a weight file or None.
+
+    Raises:
+        ConfigError: if the name stands for another constructor.
+    """
+    if _backbones.get(name, constructor) is not constructor:
+        raise ConfigError(f"backbone {name!r}: the name is taken already; register yours under another")
+    _backbones[name] = constructor
 
 
 def build_backbone(
@@ -46,8 +64,8 @@ def build_backbone(
         >>> build_backbone("resnet18", output_stride=16).info.top
         FeatureInfo(name='layer4', channels=512, stride=16)
     """
-    if name in OWN_BACKBONES:
-        return OWN_BACKBONES[name](output_stride, pretrained, weights)
+    if name in _backbones:
+        return _backbones[name](output_stride, pretrained, weights)
     return TimmBackbone(name, output_stride, pretrained=pretrained, weights=weights)
 
 
@@ -66,5 +84,5 @@ def list_backbones(pattern: str = "") -> list[str]:
         >>> list_backbones("wide_resnet[35]*")
         ['wide_resnet38', 'wide_resnet50_2']
     """
-    names: list[str] = [*OWN_BACKBONES, *timm.list_models()]
+    names: list[str] = [*_backbones, *timm.list_models()]
     return sorted(name for name in names if fnmatch.fnmatchcase(name, pattern or "*"))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -17,6 +21,7 @@ __all__ = ["load_state", "read_state"]
 
 _CONTAINERS = ("state_dict", "model")
 _SHOWN_DIFFERENCES = 10
+_NO_CHECKPOINT = "cannot be read as weights; it is no checkpoint, or a broken one: fetch it again"
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -34,33 +39,65 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file; give the path of a .safetensors, .pth, .pt or .pth.tar file")
-    try:
-        content = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(
-            f"{path}: cannot be read as weights ({reason}); it is broken, or holds more than tensors: fetch it again, "
-            "or save its state dict alone"
-        ) from error
+        found = "a folder, not a file" if path.is_dir() else "no such file"
+        raise WeightsError(f"{path}: {found}; give the path of a .safetensors, .pth, .pt or .pth.tar file")
+    content = _read(path)
     for key in _CONTAINERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not content:
         raise WeightsError(f"{path}: {type(content).__name__} found where a dict of named tensors was expected")
-    strange = [key for key, value in content.items() if not isinstance(value, Tensor)]
+    strange = [key for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if strange:
         raise WeightsError(
-            f"{path}: {len(strange)} entries are not tensors, for instance {strange[0]!r}; a state dict, alone or "
-            f"under {' or '.join(map(repr, _CONTAINERS))}, was expected"
+            f"{path}: {len(strange)} entries are not named tensors, for instance {strange[0]!r}; a state dict, alone "
+            f"or under {' or '.join(map(repr, _CONTAINERS))}, was expected"
         )
-    if all(key.startswith("module.") for key in content):
-        return {key.removeprefix("module."): value for key, value in content.items()}
-    return dict(content)
+    prefix = "module." if all(key.startswith("module.") for key in content) else ""
+    return {key.removeprefix(prefix): value for key, value in content.items()}
+
+
+def _read(path: Path) -> Any:
+    """What the file holds, of whatever kind; nothing in it is run."""
+    try:
+        if _is_safetensors(path):
+            return load_file(path)
+        with torch.serialization.safe_globals(_NUMPY_SCALARS), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of unusual pickle protocols, which are then refused
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if wanted is None and not _is_pickle(path):
+            raise WeightsError(f"{path}: {_NO_CHECKPOINT}") from error
+        raise WeightsError(
+            f"{path}: refused, because reading it would run code ({wanted[1] if wanted else 'a plain pickle'}) that "
+            "nobody has checked; ask its author for the state dict alone, as torch.save or safetensors write it"
+        ) from error
+    except (EOFError, KeyError, UnicodeError) as error:
+        raise WeightsError(f"{path}: {_NO_CHECKPOINT}") from error
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
+        raise WeightsError(f"{path}: cannot be read as weights ({reason}); it is broken: fetch it again") from error
+
+
+def _is_pickle(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(1) == b"\x80"
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By its name, or by its beginning: the header's length, then the header, which is JSON."""
+    with path.open("rb") as file:
+        return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
+
+
+# Checkpoints keep scores beside the weights, which NumPy pickles as scalars: plain numbers, built by these.
+_NUMPY_SCALARS: list[Any] = [
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "bool")),
+    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
+    (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
+]
 
 
 def load_state(

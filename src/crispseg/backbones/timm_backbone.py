@@ -172,7 +172,12 @@ def _create_pretrained(name: str, options: dict[str, Any]) -> nn.Module:
 def _load_weights(net: nn.Module, name: str, path: str | Path) -> None:
     own = set(net.state_dict())
     state = {}
-    for key, value in read_state(path).items():
+    read = read_state(path)
+    flat_stem = "conv1.6.weight" in own and "conv3.weight" in read
+    for key, value in read.items():
+        module, _, leaf = key.rpartition(".")
+        if flat_stem and module in _FLAT_STEM:
+            key = f"{_FLAT_STEM[module]}.{leaf}"
         # timm's feature wrappers flatten the first level ("stages.0" → "stages_0") or put the model one level down.
         names = (key, key.replace(".", "_", 1), f"model.{key}", f"body.{key}")
         state[next((candidate for candidate in names if candidate in own), key)] = value
@@ -181,6 +186,17 @@ def _load_weights(net: nn.Module, name: str, path: str | Path) -> None:
         whole = set(timm.create_model(name, pretrained=False).state_dict())
     heads = ("fc.", "head.", "classifier.")
     load_state(net, state, path, lambda key: key in whole or key.startswith(heads))
+
+
+# A deep stem side by side with the stages, as some ImageNet files of deep-stem ResNets have it, in timm's names.
+_FLAT_STEM = {
+    "conv1": "conv1.0",
+    "bn1": "conv1.1",
+    "conv2": "conv1.3",
+    "bn2": "conv1.4",
+    "conv3": "conv1.6",
+    "bn3": "bn1",
+}
 
 
 def _format_of(net: nn.Module) -> str:

@@ -9,10 +9,12 @@ from typer.core import TyperGroup
 
 from crispseg import __version__
 from crispseg.cli.console import print_error, show_log
+from crispseg.cli.convert import convert
 from crispseg.cli.demo import demo
 from crispseg.cli.describe import describe
 from crispseg.cli.evaluate import evaluate
 from crispseg.cli.fit import fit
+from crispseg.cli.push import push
 from crispseg.cli.segment import segment
 from crispseg.errors import CrispsegError, TrainingError, TrainingInterrupted
 
@@ -74,7 +76,7 @@ def _options(
     show_log()
 
 
-for _command in (demo, fit, evaluate, segment, describe):
+for _command in (demo, fit, evaluate, segment, describe, convert, push):
     app.command()(_command)
 
 

@@ -40,7 +40,9 @@ def describe(
                 f"{', '.join(sorted(given))} given for the saved model {model}, which has its own; leave them out"
             )
         network = models.load_model(model)
+        card = models.saved_card(model)
     else:
+        card = {}
         if output_stride not in (None, 8, 16, 32):
             raise ConfigError(f"--output-stride {output_stride}: 8, 16 or 32 expected")
         network = models.create_model(model, **given)
@@ -56,7 +58,11 @@ def describe(
     table.add_row("total", f"{description.parameters / 1e6:.3f}", f"{description.gmacs:.2f}", style="bold")
     if description.inference_parameters != description.parameters:
         table.add_row("without training-only parts", f"{description.inference_parameters / 1e6:.3f}", "", style="dim")
-    out_console().print(table)
+    console = out_console()
+    console.print(table)
+    for key, value in {**card.get("source", {}), "licence": card.get("licence"), "notes": card.get("notes")}.items():
+        if value:
+            console.print(f"{key}: {value}", style="dim", soft_wrap=True, markup=False)
 
 
 def _parse_size(text: str) -> tuple[int, int]:

@@ -23,12 +23,23 @@ def fit(
     out: Annotated[
         Path | None, typer.Option(help="The run's folder.", show_default="runs/ and the recipe's name")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Fine-tune this saved model (folder or Hub id): its architecture takes the place of the recipe's.",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
 ) -> None:
     """Train a recipe; the best model lands in the run's folder, ready for evaluate and segment."""
     from crispseg.recipes import load_recipe
 
     values = load_recipe(recipe, set_ or [])
+    if model is not None:
+        from crispseg.models import saved_config
+
+        values = values.model_copy(update={"model": saved_config(model).model_copy(update={"weights": model})})
     # These take seconds more to load; a mistyped key should not wait for them.
     from crispseg.cli.scores import scores_table
     from crispseg.train import fit as train

@@ -39,7 +39,7 @@ class ASPP(Context):
                 *(ConvNormAct(in_channels, channels, dilation=rate) for rate in self.scaled_rates(tuple(rates))),
             ]
         )
-        self.merge = ConvNormAct((len(rates) + 2 + bool(extra_channels)) * channels, channels, 1)
+        self.merge: nn.Module = ConvNormAct((len(rates) + 2 + bool(extra_channels)) * channels, channels, 1)
 
     def forward(self, features: Tensor, extra: Tensor | None = None) -> Tensor:
         """See `Context.forward`."""

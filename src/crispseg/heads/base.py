@@ -30,10 +30,12 @@ class Head(nn.Module):
     Attributes:
         default_context: the context of the head's paper.
         extra_channels: width of the extra map that the head feeds its context; 0 for none.
+        system: which of the systems' losses trains it; see `crispseg.losses.build_loss`.
     """
 
     default_context: ClassVar[str] = "ppm"
     extra_channels: ClassVar[int] = 0
+    system: ClassVar[str] = "segmentation"
 
     def __init__(
         self, info: FeaturesInfo, num_classes: int, context: Context, *, channels: int = 256, auxiliary: bool = False

@@ -40,6 +40,7 @@ class Decoupled(Head):
     """
 
     default_context = "aspp"
+    system = "decoupled"
 
     def __init__(
         self,

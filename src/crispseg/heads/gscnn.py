@@ -43,6 +43,7 @@ class GSCNN(Head):
     """
 
     default_context = "aspp"
+    system = "gscnn"
     extra_channels = 1
 
     def __init__(

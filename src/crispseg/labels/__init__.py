@@ -19,7 +19,8 @@ def label_space(name_or_path: str | os.PathLike[str]) -> LabelSpace:
 
     Args:
         name_or_path: a packaged table's name, or the path of a YAML file with ``classes`` (each ``name`` and optionally
-            ``colour`` and ``ids``) and optionally ``name`` and ``ignore_ids``.
+            ``colour``, ``ids``, ``category`` and ``has_instances``) and optionally ``name``, ``ignore_ids`` and
+            ``ignored_classes``; see `LabelSpace.from_dict`.
 
     Raises:
         ConfigError: if there is no such table or file, or it does not fit; see `LabelSpace.from_dict`.

@@ -118,12 +118,12 @@ class DecoupledLoss(SegmentationLoss):
 _OWN_TERMS: dict[str, type[SegmentationLoss]] = {"gscnn": GscnnLoss, "decoupled": DecoupledLoss}
 
 
-def build_loss(head: str, config: LossConfig, num_classes: int) -> SegmentationLoss:
-    """The loss of the system that a head belongs to, with its paper's weights unless the config has others.
+def build_loss(system: str, config: LossConfig, num_classes: int) -> SegmentationLoss:
+    """The loss of a system, with its paper's weights unless the config has others.
 
     Args:
-        head: a head's name: ``"gscnn"`` and ``"decoupled"`` have terms of their own; every other has the segmentation
-            and auxiliary terms.
+        system: what a head announces as its ``system``: ``"gscnn"`` and ``"decoupled"`` have terms of their own; every
+            other name means the segmentation and auxiliary terms.
         config: weights and settings.
         num_classes: K of the logits.
 
@@ -140,7 +140,7 @@ def build_loss(head: str, config: LossConfig, num_classes: int) -> SegmentationL
         >>> sorted(loss(output, torch.zeros(1, 8, 8, dtype=torch.long)))
         ['dual_boundary', 'dual_segmentation', 'edge', 'segmentation']
     """
-    return _OWN_TERMS.get(head, SegmentationLoss)(config, num_classes)
+    return _OWN_TERMS.get(system, SegmentationLoss)(config, num_classes)
 
 
 def _check_class_weights(config: LossConfig, num_classes: int) -> None:

@@ -2,10 +2,11 @@
 
 from crispseg.context import CONTEXTS
 from crispseg.heads import HEADS
-from crispseg.models.build import ALIASES, build_model, create_model
+from crispseg.models.build import ALIASES, build_model, create_model, numbered_labels, register_context, register_head
 from crispseg.models.describe import Description, Part, describe
 from crispseg.models.segmenter import Segmenter
-from crispseg.models.weights import load_model, load_weights, save_model
+from crispseg.models.share import push_to_hub
+from crispseg.models.weights import load_model, load_weights, save_model, saved_card, saved_config
 
 __all__ = [
     "ALIASES",
@@ -19,5 +20,11 @@ __all__ = [
     "describe",
     "load_model",
     "load_weights",
+    "numbered_labels",
+    "push_to_hub",
+    "register_context",
+    "register_head",
     "save_model",
+    "saved_card",
+    "saved_config",
 ]

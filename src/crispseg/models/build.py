@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from pydantic import ValidationError
 
 from crispseg.backbones import build_backbone
 from crispseg.config import ModelConfig
@@ -14,10 +16,41 @@ from crispseg.heads import HEADS, Head
 from crispseg.models.segmenter import Segmenter
 from crispseg.types import FeaturesInfo, LabelSpace
 
-__all__ = ["ALIASES", "build_model", "create_model"]
+__all__ = ["ALIASES", "build_model", "create_model", "numbered_labels", "register_context", "register_head"]
 
 ALIASES = {"fcn": ("plain", "identity"), "pspnet": ("plain", "ppm")}
 """Names of whole networks: head and context."""
+
+_heads: dict[str, type[Head]] = dict(HEADS)
+_contexts: dict[str, type[Context]] = dict(CONTEXTS)
+
+
+def register_head(name: str, head_class: type[Head]) -> None:
+    """Make a head known by name to recipes, saved models and `create_model`, from outside of `crispseg.heads`.
+
+    Whoever loads a saved model with that head must have registered it before, in each process.
+
+    Args:
+        name: how recipes call it; not taken yet.
+        head_class: see `crispseg.heads.Head`.
+
+    Raises:
+        ConfigError: if the name stands for another class.
+    """
+    _register(_heads, name, head_class, "head", taken=ALIASES)
+
+
+def register_context(name: str, context_class: type[Context]) -> None:
+    """Make a context known by name; see `register_head`.
+
+    Args:
+        name: how recipes call it; not taken yet.
+        context_class: see `crispseg.context.Context`.
+
+    Raises:
+        ConfigError: if the name stands for another class.
+    """
+    _register(_contexts, name, context_class, "context")
 
 
 def create_model(
@@ -61,35 +94,39 @@ def create_model(
         >>> model(torch.rand(1, 3, 65, 97)).logits.shape
         torch.Size([1, 11, 65, 97])
     """
-    config = ModelConfig(
-        head=head,
-        backbone=backbone,
-        context=context,
-        output_stride=output_stride,  # type: ignore[arg-type] # validated by pydantic
-        channels=channels,
-        context_channels=context_channels,
-        pretrained=pretrained,
-        backbone_weights=backbone_weights,
-        head_options=dict(head_options or {}),
-        context_options=dict(context_options or {}),
-    )
-    return build_model(config, label_space or _numbered_labels(num_classes))
+    try:
+        config = ModelConfig(
+            head=head,
+            backbone=backbone,
+            context=context,
+            output_stride=output_stride,  # type: ignore[arg-type] # validated by pydantic
+            channels=channels,
+            context_channels=context_channels,
+            pretrained=pretrained,
+            backbone_weights=backbone_weights,
+            head_options=dict(head_options or {}),
+            context_options=dict(context_options or {}),
+        )
+    except ValidationError as error:
+        found = error.errors()[0]
+        raise ConfigError(f"{found['loc'][0]}: {found['input']!r} found; {found['msg']}") from error
+    return build_model(config, label_space or numbered_labels(num_classes))
 
 
 def build_model(config: ModelConfig, label_space: LabelSpace) -> Segmenter:
     """Build a model from a recipe's ``model`` section; see `create_model`."""
     head_name, alias_context = ALIASES.get(config.head, (config.head, None))
-    if head_name not in HEADS:
-        raise ConfigError(f"head: unknown {config.head!r}; {nearest_name(config.head, [*HEADS, *ALIASES])}")
-    head_class = HEADS[head_name]
+    if head_name not in _heads:
+        raise ConfigError(f"head: unknown {config.head!r}; {nearest_name(config.head, [*_heads, *ALIASES])}")
+    head_class = _heads[head_name]
     context_name = config.context or alias_context or head_class.default_context
     if alias_context is not None and context_name != alias_context:
         raise ConfigError(
             f"context: {context_name!r} found, but {config.head!r} means context {alias_context!r}; "
             f"leave it out or use head {head_name!r}"
         )
-    if context_name not in CONTEXTS:
-        raise ConfigError(f"context: unknown {context_name!r}; {nearest_name(context_name, CONTEXTS)}")
+    if context_name not in _contexts:
+        raise ConfigError(f"context: unknown {context_name!r}; {nearest_name(context_name, _contexts)}")
     backbone = build_backbone(
         config.backbone, config.output_stride, pretrained=config.pretrained, weights=config.backbone_weights
     )
@@ -105,8 +142,14 @@ def build_model(config: ModelConfig, label_space: LabelSpace) -> Segmenter:
     return Segmenter(backbone, head, resolved, label_space)
 
 
+def _register(known: dict[str, Any], name: str, made: type[Any], kind: str, taken: Iterable[str] = ()) -> None:
+    if name in taken or known.get(name, made) is not made:
+        raise ConfigError(f"{kind} {name!r}: the name is taken already; register {made.__name__} under another")
+    known[name] = made
+
+
 def _build_context(name: str, config: ModelConfig, info: FeaturesInfo, extra_channels: int) -> Context:
-    context_class = CONTEXTS[name]
+    context_class = _contexts[name]
     return context_class(
         info.top.channels,
         config.context_channels or config.channels,
@@ -126,7 +169,11 @@ def _checked_options(made: type[Head] | type[Context], options: Mapping[str, Any
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
-def _numbered_labels(num_classes: int) -> LabelSpace:
-    """A table for a model that was made without one."""
+def numbered_labels(num_classes: int) -> LabelSpace:
+    """A table for a model that was made without one: ``class_0``, ``class_1`` and so on.
+
+    Args:
+        num_classes: 2 to 255.
+    """
     table = {"name": "numbered", "classes": [f"class_{index}" for index in range(num_classes)]}
     return LabelSpace.from_dict(table)

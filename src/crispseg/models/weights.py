@@ -1,20 +1,21 @@
 """A saved model is a folder: safetensors weights, and a card that says what they are.
 
 ``card.json`` holds the architecture (the values that build it again), the label table, mean and deviation, the recipe
-it was trained with, the scores it reached, licence and notes, and the versions that wrote it.
+it was trained with, the scores it reached, where the weights come from, licence and notes, and the versions that wrote
+it.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
+import logging
 import math
-import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
@@ -25,15 +26,16 @@ from crispseg.config import ModelConfig, Recipe
 from crispseg.errors import ConfigError, WeightsError
 from crispseg.io import atomic_folder
 from crispseg.models.build import build_model
+from crispseg.models.hub import fetch_files, is_hub_id
 from crispseg.models.segmenter import Segmenter
 from crispseg.types import LabelSpace
 
-__all__ = ["load_model", "load_weights", "read_card", "save_model"]
+__all__ = ["load_model", "load_weights", "read_card", "save_model", "saved_card", "saved_config"]
 
 CARD_NAME = "card.json"
 WEIGHTS_NAME = "weights.safetensors"
 FORMAT_VERSION = 1
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_log = logging.getLogger(__name__)
 
 
 def save_model(
@@ -44,6 +46,7 @@ def save_model(
     metrics: Mapping[str, Any] | None = None,
     licence: str = "MIT",
     notes: str = "",
+    source: Mapping[str, str] | None = None,
     half: bool = False,
 ) -> None:
     """Write a model folder, whole or not at all.
@@ -55,6 +58,7 @@ def save_model(
         metrics: its scores, as plain numbers; NaN becomes null.
         licence: of the weights.
         notes: anything that a user of the weights should know.
+        source: where the weights come from, in words by keyword, if they were not trained here.
         half: store floating-point values with 16 bits, in half the space; values beyond the range of 16 bits keep 32.
 
     Raises:
@@ -86,27 +90,33 @@ def save_model(
         "metrics": _plain(metrics or {}),
         "licence": licence,
         "notes": notes,
+        "source": dict(source or {}),
         "stored_bits": 16 if half else 32,
         "crispseg_version": _own_version(),
         "torch_version": str(torch.__version__),
     }
-    # Cloned, because safetensors refuses tensors that share memory.
-    state = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
+    state = _apart({key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()})
     if half:
         state = {key: _halved(value) for key, value in state.items()}
     with atomic_folder(folder) as temporary:
-        save_file(state, temporary / WEIGHTS_NAME)
         text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False)
         (temporary / CARD_NAME).write_text(text + "\n", encoding="utf-8")
+        save_file(state, temporary / WEIGHTS_NAME)
+        shutil.copymode(temporary / CARD_NAME, temporary / WEIGHTS_NAME)  # safetensors lets nobody else read it
 
 
-def load_model(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> Segmenter:
-    """Build a saved model again.
+def load_model(
+    path_or_hub_id: str | Path, device: str | torch.device = "cpu", *, label_space: LabelSpace | None = None
+) -> Segmenter:
+    """Build a saved model again, for its own classes or, to fine-tune it, for others.
 
     Args:
         path_or_hub_id: a model folder, the folder of a training run (which has the model in ``model/``), or the id
-            ``"user/name"`` of a model on the Hugging Face Hub. What exists on disk goes first.
+            of a model on the Hugging Face Hub: ``"user/name"``, or ``"user/name@revision"`` for one of its tags,
+            branches or commits. What exists on disk goes first.
         device: where the model is put.
+        label_space: other classes than the model's own. Layers whose shape depends on the number of classes then start
+            fresh, and the log says which.
 
     Returns:
         The model, in evaluation mode.
@@ -116,36 +126,70 @@ def load_model(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -
             message lists what differs.
     """
     folder = _find_folder(path_or_hub_id)
-    card = read_card(folder)
+    config, own_space = _architecture(folder)
     try:
-        config = _without_sources(ModelConfig.model_validate(card["model"]))
-        label_space = LabelSpace.from_dict(card["label_space"], source=str(folder / CARD_NAME))
-        model = build_model(config, label_space)
-    except KeyError as error:
-        raise WeightsError(f"{folder / CARD_NAME}: has no {error}; save the model again") from error
-    except (ValidationError, ConfigError) as error:
-        raise WeightsError(
-            f"{folder / CARD_NAME}: describes no model that this version can build ({error}); crispseg "
-            f"{card.get('crispseg_version', '?')} wrote it, this is {_own_version()}"
-        ) from error
-    load_weights(model, folder)
+        model = build_model(config, label_space or own_space)
+    except ConfigError as error:
+        raise _unbuildable(folder, error) from error
+    load_weights(model, folder, other_classes=label_space is not None)
     return model.to(device).eval()
 
 
-def load_weights(model: Segmenter, path: str | Path) -> None:
+def saved_card(path_or_hub_id: str | Path) -> dict[str, Any]:
+    """What a saved model says of itself; see `read_card`.
+
+    Args:
+        path_or_hub_id: see `load_model`.
+
+    Raises:
+        WeightsError: if there is no such model, or its card is broken.
+    """
+    return read_card(_find_folder(path_or_hub_id))
+
+
+def saved_config(path_or_hub_id: str | Path) -> ModelConfig:
+    """The architecture of a saved model: what builds a network that its weights fit.
+
+    Args:
+        path_or_hub_id: see `load_model`.
+
+    Raises:
+        WeightsError: if there is no such model, or its card is broken.
+    """
+    return _architecture(_find_folder(path_or_hub_id))[0]
+
+
+def load_weights(model: Segmenter, path: str | Path, *, other_classes: bool = False) -> list[str]:
     """Fill a model with weights from a file, all of them or none.
 
     Args:
         model: whose parameters and buffers are replaced.
-        path: a model folder, or a file with the model's state: safetensors, or written by ``torch.save``.
+        path: a model folder, the id of a model on the Hugging Face Hub, or a file with the model's state: safetensors,
+            or written by ``torch.save``.
+        other_classes: whether the file's model may have had another number of classes. What depends on it stays as it
+            is in `model`, and the log says what that is.
+
+    Returns:
+        The layers that were left as they are, by name; none unless `other_classes` is set.
 
     Raises:
         WeightsError: if the file is missing or broken, or keys or shapes differ; the message lists which.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = _find_folder(path) / WEIGHTS_NAME
-    load_state(model, read_state(path), path)
+    file = Path(path) if Path(path).is_file() else _find_folder(path) / WEIGHTS_NAME
+    state = read_state(file)
+    fresh = _of_other_classes(model, state) if other_classes else []
+    own = model.state_dict()
+    load_state(model, {**state, **{key: own[key] for key in fresh}}, file)
+    layers = list(dict.fromkeys(key.rpartition(".")[0] for key in fresh))
+    if layers:
+        _log.info(
+            "%s: made for %d classes, not %d; these layers start fresh: %s",
+            path,
+            state[fresh[0]].shape[0],
+            model.num_classes,
+            ", ".join(layers),
+        )
+    return layers
 
 
 def read_card(folder: str | Path) -> dict[str, Any]:
@@ -178,6 +222,35 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     return card
 
 
+def _architecture(folder: Path) -> tuple[ModelConfig, LabelSpace]:
+    card = read_card(folder)
+    try:
+        config = _without_sources(ModelConfig.model_validate(card["model"]))
+        return config, LabelSpace.from_dict(card["label_space"], source=str(folder / CARD_NAME))
+    except KeyError as error:
+        raise WeightsError(f"{folder / CARD_NAME}: has no {error}; save the model again") from error
+    except (ValidationError, ConfigError) as error:
+        raise _unbuildable(folder, error) from error
+
+
+def _unbuildable(folder: Path, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"{folder / CARD_NAME}: describes no model that this version can build ({error}); crispseg "
+        f"{read_card(folder).get('crispseg_version', '?')} wrote it, this is {_own_version()}"
+    )
+
+
+def _of_other_classes(model: Segmenter, state: Mapping[str, Tensor]) -> list[str]:
+    """Keys whose first dimension is the number of classes in `model`, and another, the same for all, in the file."""
+    own = model.state_dict()
+    differing = [key for key, value in own.items() if key in state and state[key].shape != value.shape]
+    counts = {state[key].shape[:1] for key in differing}
+    explained = len(counts) == 1 and all(
+        own[key].shape[:1] == (model.num_classes,) and own[key].shape[1:] == state[key].shape[1:] for key in differing
+    )
+    return differing if explained else []
+
+
 def _find_folder(path_or_hub_id: str | Path) -> Path:
     path = Path(path_or_hub_id)
     if path.is_file() and path.name in (WEIGHTS_NAME, CARD_NAME):
@@ -194,25 +267,25 @@ def _find_folder(path_or_hub_id: str | Path) -> Path:
             f"{path}: holds neither {CARD_NAME} nor model/{CARD_NAME}; name a model folder, or a run that has finished "
             "an epoch"
         )
-    if isinstance(path_or_hub_id, Path) or not _HUB_ID.fullmatch(path_or_hub_id):
+    if isinstance(path_or_hub_id, Path) or not is_hub_id(path_or_hub_id):
         raise WeightsError(f"{path_or_hub_id}: no such folder; name a model folder, or a Hub model as user/name")
-    return _download(path_or_hub_id)
-
-
-def _download(hub_id: str) -> Path:
-    try:
-        return Path(huggingface_hub.snapshot_download(hub_id, allow_patterns=[CARD_NAME, WEIGHTS_NAME]))
-    except Exception as error:  # network, proxy, missing repository and cache each raise their own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(
-            f"{hub_id}: no such folder here, and the Hugging Face Hub did not give a model of this name ({reason}); "
-            "check the name, or connect to the network"
-        ) from error
+    return fetch_files(path_or_hub_id, (CARD_NAME, WEIGHTS_NAME))
 
 
 def _without_sources(config: ModelConfig) -> ModelConfig:
     """The architecture alone: a saved model brings its weights and needs no others."""
-    return config.model_copy(update={"pretrained": False, "backbone_weights": None})
+    return config.model_copy(update={"pretrained": False, "backbone_weights": None, "weights": None})
+
+
+def _apart(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors that share no memory, which safetensors refuses; the others are not copied."""
+    seen: set[int] = set()
+    apart = {}
+    for key, value in state.items():
+        place = value.untyped_storage().data_ptr()
+        apart[key] = value.clone() if place in seen else value
+        seen.add(place)
+    return apart
 
 
 def _halved(value: Tensor) -> Tensor:

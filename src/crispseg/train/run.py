@@ -28,7 +28,7 @@ from crispseg.errors import ConfigError, DataError, WeightsError
 from crispseg.evaluate import Scores, evaluate
 from crispseg.inference import Predictor
 from crispseg.losses import build_loss
-from crispseg.models import Segmenter, build_model, save_model
+from crispseg.models import Segmenter, build_model, load_weights, save_model
 from crispseg.recipes import differing_keys, load_recipe, save_recipe
 from crispseg.train.averaging import MovingAverage
 from crispseg.train.batches import EpochBatches, train_loader, validation_loader
@@ -37,6 +37,7 @@ from crispseg.train.memory import keep_freed_memory
 from crispseg.train.records import EpochLog, ValidationPictures
 from crispseg.train.stopping import StopSignals
 from crispseg.train.task import SegmentationTask
+from crispseg.types import LabelSpace
 
 __all__ = ["FitResult", "fit"]
 
@@ -109,8 +110,8 @@ def _fit(recipe: Recipe, folder: Path, checkpoint: Path | None, signals: StopSig
     train_set = build_dataset(recipe.data, "train", augment=True, seed=recipe.train.seed)
     val_set = build_dataset(recipe.data, "val", augment=False)
     _check_sets(train_set, val_set)
-    model = build_model(recipe.model, train_set.label_space)
-    loss = build_loss(model.config.head, recipe.loss, model.num_classes)
+    model = _starting_model(recipe, train_set.label_space, resumed=checkpoint is not None)
+    loss = build_loss(model.head.system, recipe.loss, model.num_classes)
     task = SegmentationTask(model, loss, recipe)
 
     log = EpochLog(folder / "log.jsonl")
@@ -135,6 +136,18 @@ def _fit(recipe: Recipe, folder: Path, checkpoint: Path | None, signals: StopSig
         task, loader, validation_loader(val_set, recipe, rank, world_size), ckpt_path=checkpoint, weights_only=True
     )
     return _export(task, val_set, folder, trainer, checkpoints, log.seconds)
+
+
+def _starting_model(recipe: Recipe, label_space: LabelSpace, resumed: bool) -> Segmenter:
+    """The network with the weights that the recipe starts from; a checkpoint that is resumed brings its own."""
+    start = recipe.model.weights
+    if start is None:
+        return build_model(recipe.model, label_space)
+    config = recipe.model.model_copy(update={"pretrained": False, "backbone_weights": None})
+    model = build_model(config, label_space)
+    if not resumed:
+        load_weights(model, start, other_classes=True)
+    return model
 
 
 def _trainer(recipe: Recipe, folder: Path, callbacks: list[Callback], log_every: int) -> L.Trainer:
