@@ -10,7 +10,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["DataConfig", "EvaluateConfig", "LossConfig", "ModelConfig", "Recipe", "TrainConfig"]
+__all__ = [
+    "DataConfig",
+    "EvaluateConfig",
+    "LossConfig",
+    "ModelConfig",
+    "PaperConfig",
+    "Recipe",
+    "TrainConfig",
+]
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -31,7 +39,8 @@ class ModelConfig(_Values):
     context_channels: PositiveInt | None = None  # width of the context; None: the head's (PSPNet's own is 512)
     pretrained: bool = False  # timm's ImageNet weights, from the Hub
     backbone_weights: str | None = None  # a file with the backbone's weights instead
-    weights: str | None = None  # a saved model of this architecture to start from: folder or Hub id; goes first
+    weights: str | None = None  # a saved model to start from, folder or Hub id; takes precedence over both
+    weights_partial: bool = False  # take from `weights` what fits; what differs starts fresh (two-stage training)
     head_options: dict[str, Any] = Field(default_factory=dict)  # keyword arguments of the head's class
     context_options: dict[str, Any] = Field(default_factory=dict)  # keyword arguments of the context's class
 
@@ -39,10 +48,10 @@ class ModelConfig(_Values):
 class DataConfig(_Values):
     """Where the images are and how they are cut and varied."""
 
-    layout: str = "folder"  # a name in crispseg.data.LAYOUTS: toy_streets, camvid, folder
+    layout: str = "folder"  # a name in crispseg.data.LAYOUTS, such as cityscapes or camvid; docs/datasets.md has all
     root: str | None = None
     labels: str | None = None  # name of a packaged table or path of a YAML file; None: the layout's own
-    train_split: str = "train"
+    train_split: str = "train"  # a plus joins several, as in train+val
     val_split: str = "val"
     crop_hw: tuple[PositiveInt, PositiveInt] = (512, 512)
     scale_range: tuple[float, float] = (0.75, 2.0)
@@ -50,8 +59,14 @@ class DataConfig(_Values):
     jitter: Annotated[float, Field(ge=0, lt=1)] = 0.04  # brightness, contrast, saturation: ±10 of 255
     hue_jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     blur_probability: Probability = 0.0
+    class_uniform: Probability = 0.0  # share of an epoch's samples drawn so that every class comes equally often
+    class_uniform_tile: PositiveInt = 1024  # side of the tiles whose classes are looked up for it, in px
+    index_cache: str | None = None  # folder of that look-up's results; None: crispseg in the user's cache folder
     workers: Annotated[int, Field(ge=0)] = 2
     cache: bool = False  # keep decoded images in memory: 4 bytes per pixel of the data set
+    # kitti only, which has no validation set: fold number `fold` (from 0) of `folds` is "val", the others are "train"
+    folds: Annotated[int, Field(ge=2)] = 5
+    fold: Annotated[int, Field(ge=0)] = 0
     # toy streets only: made on the fly, seeded by the index
     toy_train_images: PositiveInt = 400
     toy_val_images: PositiveInt = 40
@@ -63,6 +78,8 @@ class DataConfig(_Values):
         low, high = self.scale_range
         if not 0 < low <= high:
             raise ValueError(f"scale_range is ({low}, {high}); two positive numbers in ascending order expected")
+        if self.fold >= self.folds:
+            raise ValueError(f"fold is {self.fold} of {self.folds} folds; 0 to {self.folds - 1} expected")
         return self
 
 
@@ -95,8 +112,8 @@ class TrainConfig(_Values):
 
     epochs: PositiveInt = 100
     max_steps: PositiveInt | None = None  # optimiser steps; ends the run before `epochs` if smaller
-    batch_size: PositiveInt = 8  # images per optimiser step and process, before accumulation
-    accumulate: PositiveInt = 1
+    batch_size: PositiveInt = 8  # images per optimiser step, over all processes and accumulated batches
+    accumulate: PositiveInt = 1  # batches that an optimiser step is divided into, to save memory
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -111,8 +128,11 @@ class TrainConfig(_Values):
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None  # evaluate and keep an average of the weights
     seed: Annotated[int, Field(ge=0)] = 0
     validate_every: PositiveInt = 1  # epochs
+    save_every_steps: PositiveInt | None = None  # also save in the middle of an epoch: for long epochs
     picture_count: Annotated[int, Field(ge=0)] = 4  # validation images shown in TensorBoard
-    devices: int | Literal["auto"] = "auto"
+    devices: int | Literal["auto"] = "auto"  # per machine; torchrun decides where it started the run
+    nodes: PositiveInt = 1  # machines; torchrun decides where it started the run
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"  # several processes: copies (ddp), or shards of the model (fsdp)
     accelerator: str = "auto"
 
 
@@ -126,6 +146,16 @@ class EvaluateConfig(_Values):
     window_hw: tuple[PositiveInt, PositiveInt] | None = None
 
 
+class PaperConfig(_Values):
+    """Which row of which paper a recipe is, and what the paper reports for it; nothing is computed from it."""
+
+    table: str  # for instance "GSCNN, table 3"
+    row: str = ""  # as the table names it
+    mean_iou: float | None = None  # per cent
+    boundary_f: dict[str, float] = Field(default_factory=dict)  # per cent, by threshold: "3px", "5px" …
+    note: str = ""  # what was adapted, where the paper is silent or the row needs a remark
+
+
 class Recipe(_Values):
     """One experiment."""
 
@@ -136,3 +166,4 @@ class Recipe(_Values):
     loss: LossConfig = Field(default_factory=LossConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+    paper: PaperConfig | None = None

@@ -58,6 +58,9 @@ class TrainingInterrupted(TrainingError):
         return 128 + self.signal_number
 
 
+_LISTED = 40
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """Say which known name the unknown one was probably meant to be.
 
@@ -76,5 +79,5 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    listed = ", ".join(names)
+    listed = ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
     return f"did you mean {close[0]!r}? Known: {listed}" if close else f"known: {listed}"

@@ -84,6 +84,17 @@ def test_variation_depends_on_seed_epoch_and_index_only():
         assert any(not torch.equal(image, reference[index]) for index, image in pictures(seed, epoch).items())
 
 
+def test_the_variation_of_an_index_is_drawn_from_seed_epoch_and_index():
+    """A promise to runs that were begun with an earlier release: resumed, they go on with the same crops."""
+    data = build_dataset(TOY, "train", augment=True, seed=3)
+    data.set_epoch(2)
+    image, labels, _ = data.sample(4)
+    image, labels = data.transform(image, labels, np.random.default_rng((3, 2, 4)))
+    np.testing.assert_array_equal(data[4]["labels"].numpy(), labels)
+    np.testing.assert_array_equal(data[4]["image"].numpy(), image.transpose(2, 0, 1).astype(np.float32) / 255)
+    np.testing.assert_array_equal(data[-2]["image"].numpy(), data[4]["image"].numpy())
+
+
 def test_without_variation_epochs_are_the_same():
     data = build_dataset(TOY, "val", augment=False)
     first = data[0]

@@ -95,6 +95,34 @@ def test_crops_reach_every_corner_with_equal_chance():
     assert counts.min() > 150
 
 
+@settings(deadline=None, max_examples=100)
+@given(sizes, sizes, sizes, sizes, st.data())
+def test_a_crop_around_a_pixel_has_it_in_its_middle_or_ends_at_the_frame(height, width, crop_h, crop_w, data):
+    image, labels = coded_sample(height, width)
+    centre = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    new_image, new_labels = random_crop(image, labels, (crop_h, crop_w), 1.0, rng, centre)
+    rows, columns = np.nonzero(new_labels != 255)
+    assert len(rows) == min(height, crop_h) * min(width, crop_w), "padding although the image is large enough"
+    np.testing.assert_array_equal(new_image[rows, columns][:, 0], new_labels[rows, columns] * 20)
+    for axis, (size, crop, wanted) in enumerate(((height, crop_h, centre[0]), (width, crop_w, centre[1]))):
+        sources = np.unique(new_image[rows, columns][:, axis + 1])
+        assert sources[0] <= wanted <= sources[-1]
+        if crop <= size and sources[0] > 0 and sources[-1] < size - 1:
+            assert sources[crop // 2] == wanted
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.8, 1.7, 3.0])
+def test_a_crop_around_a_pixel_has_it_in_its_middle_when_scaled(scale):
+    labels = np.zeros((200, 300), np.uint8)
+    labels[88:93, 148:153] = 1
+    image = np.repeat(labels[..., None], 3, axis=2) * 200
+    _, new_labels = random_crop(image, labels, (41, 61), scale, np.random.default_rng(0), (90, 150))
+    rows, columns = np.nonzero(new_labels)
+    assert rows.mean() == pytest.approx(20, abs=0.6 * max(scale, 1))
+    assert columns.mean() == pytest.approx(30, abs=0.6 * max(scale, 1))
+
+
 def test_the_same_generator_state_gives_the_same_picture():
     image, labels = coded_sample(50, 70)
     transform = JointTransform((32, 32), (0.5, 2.0), 0.5, 0.2, 0.1, 0.5)

@@ -157,6 +157,10 @@ def test_values_for_files_are_plain_and_without_nan():
     assert values["mean_boundary_f"]["2.5"] == scores.mean_boundary_f[2.5]
     assert values["averaging"]["boundary_f"] == "mean over images, absent classes skipped"
     assert "over the whole set" in values["averaging"]["iou"]
+    scored = set(values) - {"images", "skipped", "averaging"}
+    assert scored == set(values["averaging"])  # each says how it is averaged
+    assert "category_iou" not in scored  # the table has no categories
+    assert values["mean_trimap_iou"]["2.5"] == np.nanmean(list(scores.trimap_iou[2.5].values()))
 
 
 def test_table_has_a_row_per_class_below_the_mean():
@@ -181,3 +185,15 @@ def test_a_set_where_nothing_is_labelled_has_no_scores():
     assert math.isnan(scores.mean_iou)
     assert math.isnan(scores.pixel_accuracy)
     assert scores.to_dict()["mean_boundary_f"] == {"1": None}
+
+
+def test_details_stand_in_markdown_and_summary():
+    scores = evaluate(Shifted(), MadeUpSet(), RADII)
+    markdown = scores.to_markdown()
+    for title in ("trimap IoU", "boundaries, mean over images", "boundaries, counted over the whole set"):
+        assert title in markdown
+    row = next(line for line in markdown.splitlines() if line.startswith("| road |") and line.count("|") == 8)
+    shares = [scores.boundary_precision[1], scores.boundary_recall[1], scores.boundary_f[1]]
+    assert row.split(" | ")[1:4] == [f"{100 * by_class['road']:.1f}" for by_class in shares]
+    assert f"class accuracy {100 * np.nanmean(list(scores.class_accuracy.values())):.1f}" in scores.summary()
+    assert "skipped" not in scores.summary()

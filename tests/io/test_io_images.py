@@ -1,10 +1,16 @@
 import io
 import os
+import struct
+import tempfile
+import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
 
 from crispseg.errors import DataError
 from crispseg.io import image_size_hw, read_image, read_label_ids, write_png
@@ -90,6 +96,54 @@ def test_exif_orientation_is_applied(tmp_path, photo, orientation):
     assert np.abs(read.astype(int) - photo).mean() < 4
 
 
+@pytest.mark.parametrize("orientation", [0, 1, 9, 6])
+def test_orientation_in_a_png_is_applied_and_a_wrong_one_is_not(tmp_path, photo, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(photo).save(tmp_path / "a.png", exif=exif)
+    expected = np.rot90(photo, -1) if orientation == 6 else photo
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), expected)
+    assert image_size_hw(tmp_path / "a.png") == expected.shape[:2]
+
+
+def test_orientation_that_is_no_number_is_not_applied(tmp_path, photo):
+    text = struct.pack("<HHI4s", 0x0112, 2, 4, b"top\0")  # the one entry of a little-endian directory
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + text + bytes(4)
+    Image.fromarray(photo).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), photo)
+    assert image_size_hw(tmp_path / "a.png") == photo.shape[:2]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.sampled_from(["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"]),
+    st.sampled_from(["PNG", "JPEG", "TIFF", "BMP", "WEBP"]),
+    st.sampled_from([None, 1, 3, 6]),
+    st.integers(0, 2**32),
+)
+def test_shortcuts_give_what_every_conversion_in_turn_gives(kind, suffix, orientation, seed):
+    """Reading leaves out what would change nothing. Here nothing is left out."""
+    noise = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (5, 7, 4), dtype=np.uint8))
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    stored = io.BytesIO()
+    try:
+        noise.convert("RGB").convert(kind).save(stored, format=suffix, exif=exif)
+    except (OSError, ValueError, KeyError):
+        assume(False)  # a mode that the format does not know
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"a.{suffix.lower()}"
+        path.write_bytes(stored.getvalue())
+        read = read_image(path)
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image)
+        if upright.has_transparency_data:
+            white = Image.new("RGBA", upright.size, (255, 255, 255, 255))
+            upright = Image.alpha_composite(white, upright.convert("RGBA"))
+        np.testing.assert_array_equal(read, np.array(upright.convert("RGB")))
+
+
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 0.99])
 def test_truncated_files_are_refused_by_name(tmp_path, suffix, share):
@@ -172,9 +226,6 @@ def test_labels_of_few_bits_are_not_scaled(tmp_path, bits):
 
 
 def _grey_png(ids, bits):
-    import struct
-    import zlib
-
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 
 from crispseg.errors import ConfigError, DataError
-from crispseg.metrics import boundary_f_score, confusion_counts, iou_from_counts, mean_iou, pixel_accuracy
+from crispseg.metrics import (
+    boundary_f_score,
+    category_iou,
+    class_accuracy,
+    confusion_counts,
+    frequency_weighted_iou,
+    iou_from_counts,
+    mean_iou,
+    pixel_accuracy,
+)
+from crispseg.types import LabelSpace
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "golden" / "boundary_f_score.npz"
 
@@ -211,10 +221,60 @@ def test_absent_classes_are_left_out_or_one():
     assert pixel_accuracy(counts) == pytest.approx(7 / 8)
 
 
+@given(pair=label_pairs())
+def test_accuracies_and_weighted_iou_are_means_over_pixels(pair):
+    prediction, labels, num_classes = pair
+    known = labels != 255
+    counts = confusion_counts(prediction, labels, num_classes)
+    accuracy = class_accuracy(counts)
+    weighted = 0.0
+    for k in range(num_classes):
+        theirs = (labels == k) & known
+        if not theirs.any():
+            assert np.isnan(accuracy[k])
+            continue
+        assert accuracy[k] == pytest.approx((prediction == k)[theirs].mean())
+        ours = (prediction == k) & known
+        weighted += theirs.sum() / known.sum() * (ours & theirs).sum() / (ours | theirs).sum()
+    if known.any():
+        assert frequency_weighted_iou(counts) == pytest.approx(weighted)
+
+
+def in_categories(*names):
+    classes = [{"name": f"c{i}", **({"category": name} if name else {})} for i, name in enumerate(names)]
+    return LabelSpace.from_dict({"name": "t", "classes": classes})
+
+
+@given(pair=label_pairs(), names=st.lists(st.sampled_from(["a", "b", None]), min_size=5, max_size=5))
+def test_category_iou_is_the_iou_of_merged_masks(pair, names):
+    prediction, labels, num_classes = pair
+    names = names[:num_classes]
+    if not any(names):
+        return
+    found = category_iou(confusion_counts(prediction, labels, num_classes), in_categories(*names))
+    assert set(found) == set(names) - {None}
+    known = labels != 255
+    for name, iou in found.items():
+        members = [k for k in range(num_classes) if names[k] == name]
+        ours, theirs = (np.isin(ids, members) & known for ids in (prediction, labels))
+        union = (ours | theirs).sum()
+        assert np.isnan(iou) if union == 0 else iou == pytest.approx((ours & theirs).sum() / union)
+
+
+def test_category_iou_wants_a_fitting_table():
+    with pytest.raises(ConfigError, match="'t' has no categories"):
+        category_iou(np.eye(2, dtype=int), in_categories(None, None))
+    with pytest.raises(DataError, match="counts are of 3 classes, label table 't' has 2"):
+        category_iou(np.eye(3, dtype=int), in_categories("a", "b"))
+
+
 def test_nothing_counted_is_nan_without_a_warning(recwarn):
     nothing = np.zeros((3, 3), int)
     assert np.isnan(mean_iou(nothing))
     assert np.isnan(pixel_accuracy(nothing))
+    assert np.isnan(frequency_weighted_iou(nothing))
+    assert np.isnan(class_accuracy(nothing)).all()
+    assert all(np.isnan(iou) for iou in category_iou(nothing, in_categories("a", "a", "b")).values())
     assert not recwarn.list
 
 

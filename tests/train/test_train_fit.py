@@ -49,7 +49,11 @@ def test_a_run_leaves_everything_that_its_folder_promises(finished):
     recipe, folder, result = finished
     assert load_recipe(folder / "recipe.yaml") == recipe
     assert result.best_checkpoint == folder / "checkpoints" / "best.ckpt"
-    assert sorted(entry.name for entry in (folder / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert sorted(entry.name for entry in (folder / "checkpoints").iterdir()) == [
+        "best.ckpt",
+        "last.ckpt",
+        "previous.ckpt",
+    ]
     assert result.model_folder == folder / "model"
     card = json.loads((folder / "model" / "card.json").read_text(encoding="utf-8"))
     assert card["recipe"] == recipe.model_dump(mode="json")

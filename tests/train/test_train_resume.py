@@ -10,7 +10,12 @@ from crispseg.train.task import SegmentationTask
 # 4 batches and 2 validation images per epoch, 2 epochs
 VARIANTS = {
     "plain": [],
-    "averaged and accumulated": ["train.ema_decay=0.9", "train.accumulate=2", "train.optimizer=sgd"],
+    "averaged and accumulated": [
+        "train.ema_decay=0.9",
+        "train.batch_size=4",
+        "train.accumulate=2",
+        "train.optimizer=sgd",
+    ],
 }
 
 

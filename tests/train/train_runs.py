@@ -1,6 +1,7 @@
 """Runs of a few seconds: eight toy streets, a network of some thousand parameters; and what they left, compared."""
 
 import json
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -24,6 +25,14 @@ TINY = [
     "train.picture_count=0",
     "evaluate.radii_px=[1]",
 ]
+
+
+def clean_processes():
+    """Makes processes by forking one that has imported this library and done nothing else: quick, and without threads
+    whose locks a fork of the tests' own process might find taken."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["crispseg.train"])
+    return context
 
 
 def send(number: int):

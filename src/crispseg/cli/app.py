@@ -8,13 +8,16 @@ import typer
 from typer.core import TyperGroup
 
 from crispseg import __version__
+from crispseg.cli.compare import compare
 from crispseg.cli.console import print_error, show_log
 from crispseg.cli.convert import convert
+from crispseg.cli.data import data_app
 from crispseg.cli.demo import demo
 from crispseg.cli.describe import describe
 from crispseg.cli.evaluate import evaluate
 from crispseg.cli.fit import fit
 from crispseg.cli.push import push
+from crispseg.cli.recipes import recipes
 from crispseg.cli.segment import segment
 from crispseg.errors import CrispsegError, TrainingError, TrainingInterrupted
 
@@ -76,8 +79,11 @@ def _options(
     show_log()
 
 
-for _command in (demo, fit, evaluate, segment, describe, convert, push):
+for _command in (demo, fit, evaluate, compare, segment, describe, convert, push, recipes):
     app.command()(_command)
+
+
+app.add_typer(data_app, name="data")
 
 
 def main() -> None:

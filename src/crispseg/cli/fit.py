@@ -31,6 +31,9 @@ def fit(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    previous: Annotated[
+        bool, typer.Option("--previous", help="With --resume: go on from the checkpoint before, if the last is broken.")
+    ] = False,
 ) -> None:
     """Train a recipe; the best model lands in the run's folder, ready for evaluate and segment."""
     from crispseg.recipes import load_recipe
@@ -45,7 +48,7 @@ def fit(
     from crispseg.train import fit as train
 
     folder = out if out is not None else Path("runs") / values.name
-    result = train(values, folder, resume=resume)
+    result = train(values, folder, resume=resume, from_previous=previous)
     console = out_console()
     console.print(scores_table(result.scores, f"{values.name}: epoch {result.best_epoch}, the best, in %"))
     console.print(

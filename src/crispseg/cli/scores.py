@@ -1,19 +1,60 @@
-"""Scores as a table on the terminal."""
+"""Scores and comparisons as tables on the terminal."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from crispseg.evaluate import Scores
 
-__all__ = ["scores_table"]
+if TYPE_CHECKING:
+    from crispseg.evaluate import Comparison
+
+__all__ = ["comparison_table", "extra_tables", "scores_table"]
 
 
 def scores_table(scores: Scores, title: str) -> Table:
-    """IoU and boundary F in per cent: a row per class, and the mean above them."""
-    head, mean, *classes = scores.table_rows()
+    """IoU and boundary F in per cent: a row per class, and the mean above them; below them what has one value."""
+    table = _table(title, scores.table_rows())
+    instances = f" iIoU: {scores.averaging['iiou']}." if scores.iiou else ""
+    table.caption = (
+        f"{scores.summary()}. IoU: {scores.averaging['iou']}.{instances} "
+        f"F: boundary F, {scores.averaging['boundary_f']}."
+    )
+    return table
+
+
+def extra_tables(scores: Scores) -> list[Table]:
+    """What was scored because it was asked for: categories, if there are instances, and IoU at distance."""
+    tables = []
+    if scores.category_iiou:
+        tables.append(_table("categories, in %", scores.category_rows()))
+    if scores.distance_iou:
+        table = _table("IoU at distance by crop factor in pixels, in %", scores.distance_rows())
+        table.caption = f"IoU: {scores.averaging['distance_iou']}."
+        tables.append(table)
+    return tables
+
+
+def comparison_table(comparison: Comparison, run: str) -> Table:
+    """The differences of a run to the first, a section per score, those whose interval excludes 0 in bold."""
+    head, *rows = comparison.table_rows(run)
+    table = Table(title=f"{run} against {comparison.runs[0]}", title_justify="left", caption_justify="left")
+    table.caption = comparison.note()
+    for position, name in enumerate(head):
+        table.add_column(name, justify="left" if position < 2 else "right")
+    for index, row in enumerate(rows):
+        if index and row[0] != rows[index - 1][0]:
+            table.add_section()
+        table.add_row(*row, style="bold" if row[-1] else None)
+    return table
+
+
+def _table(title: str, rows: list[list[str]]) -> Table:
+    """A heading, the mean in bold, and a row per class."""
+    head, mean, *classes = rows
     table = Table(title=title, title_justify="left", caption_justify="left")
-    table.caption = f"{scores.images} images, {100 * scores.pixel_accuracy:.1f} % of the pixels right. F: boundary F."
     for position, name in enumerate(head):
         table.add_column(name, justify="right" if position else "left")
     table.add_row(*mean, style="bold")

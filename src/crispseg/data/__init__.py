@@ -1,21 +1,34 @@
 """Data sets: a layout says where samples lie, a label table what they mean, a joint transform how they vary."""
 
+from crispseg.data.check import data_check, require_sound
+from crispseg.data.class_uniform import ClassDraw, ClassIndex, build_class_index, class_index
 from crispseg.data.dataset import Item, SegmentationDataset, build_dataset
 from crispseg.data.layouts import LAYOUTS
-from crispseg.data.records import FileSource, Record, Sample, SampleSource
+from crispseg.data.records import FileSource, Record, Sample, SampleSource, train_ids
+from crispseg.data.report import DataReport, Problem, SplitReport
 from crispseg.data.toy_streets import ToyStreets, make_street
 from crispseg.data.transforms import JointTransform
 
 __all__ = [
     "LAYOUTS",
+    "ClassDraw",
+    "ClassIndex",
+    "DataReport",
     "FileSource",
     "Item",
     "JointTransform",
+    "Problem",
     "Record",
     "Sample",
     "SampleSource",
     "SegmentationDataset",
+    "SplitReport",
     "ToyStreets",
+    "build_class_index",
     "build_dataset",
+    "class_index",
+    "data_check",
     "make_street",
+    "require_sound",
+    "train_ids",
 ]

@@ -8,15 +8,17 @@ from typing import Any, TypedDict
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from crispseg.config import DataConfig
+from crispseg.data.class_uniform import ClassDraw
 from crispseg.data.layouts import LAYOUTS
 from crispseg.data.records import Sample, SampleSource
 from crispseg.data.transforms import JointTransform
-from crispseg.errors import ConfigError, nearest_name
+from crispseg.errors import ConfigError, DataError, nearest_name
 from crispseg.types import LabelSpace
 
 __all__ = ["Item", "SegmentationDataset", "build_dataset"]
@@ -40,7 +42,8 @@ class SegmentationDataset(Dataset[Item]):
     """Images with labels, from any source, varied by any joint transform.
 
     What comes out depends on the source, the seed, the epoch and the index only: not on the order of calls, and not on
-    the number of workers.
+    the number of workers. A `ClassDraw` in the place of an index gives a crop around a class; its position in the epoch
+    takes the index's part, so that an image which is drawn twice is varied twice.
 
     Args:
         source: reads or makes the samples.
@@ -50,6 +53,7 @@ class SegmentationDataset(Dataset[Item]):
         cache: keep every decoded sample in memory, shared with workers that are forked after construction.
 
     Attributes:
+        source: as given.
         label_space: as given.
         names: one per sample.
     """
@@ -63,11 +67,11 @@ class SegmentationDataset(Dataset[Item]):
         seed: int = 0,
         cache: bool = False,
     ) -> None:
+        self.source = source
         self.label_space = label_space
         self.names = list(source.names)
         self.transform = transform
         self.seed = seed
-        self._source = source
         # Persistent workers keep their copy of the data set; shared memory is how the epoch reaches them.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._cache = _SampleCache(source) if cache else None
@@ -75,14 +79,20 @@ class SegmentationDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, index: int) -> Item:
+    def __getitem__(self, key: int | ClassDraw) -> Item:
         if get_worker_info() is not None and cv2.getNumThreads() > 1:
             cv2.setNumThreads(
                 0
             )  # a spawned worker: workers are the parallelism, pools in each would fight for the cores
-        image, labels, name = self.sample(index)
-        if self.transform is not None:
-            rng = np.random.default_rng((self.seed, self.epoch, index % len(self)))
+        image, labels, name = self.sample(key.sample if isinstance(key, ClassDraw) else key)
+        if self.transform is None:
+            pass
+        elif isinstance(key, ClassDraw):
+            # NumPy takes (a, b, c) and (a, b, c, 0) for the same seed, hence the 1.
+            rng = np.random.default_rng((self.seed, self.epoch, key.position, 1))
+            image, labels = self.transform(image, labels, rng, self._centre_px(key, labels, name, rng))
+        else:
+            rng = np.random.default_rng((self.seed, self.epoch, key % len(self)))
             image, labels = self.transform(image, labels, rng)
         channels_first = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return Item(
@@ -104,7 +114,18 @@ class SegmentationDataset(Dataset[Item]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"sample {index} of a data set with {len(self)}")
         index %= len(self)
-        return self._source.sample(index) if self._cache is None else self._cache.sample(index)
+        return self.source.sample(index) if self._cache is None else self._cache.sample(index)
+
+    def _centre_px(
+        self, draw: ClassDraw, labels: npt.NDArray[np.uint8], name: str, rng: np.random.Generator
+    ) -> tuple[int, int]:
+        try:
+            return draw.centre_px(labels, rng)
+        except ValueError:
+            raise DataError(
+                f"{name}: {self.label_space.class_names[draw.class_id]!r} is not where the class index says; "
+                "its labels were changed since the run began: start it again"
+            ) from None
 
     @property
     def epoch(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -10,11 +10,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from crispseg.data.headers import header_size_hw
+from crispseg.data.label_files import PNG_FORMAT, LabelFormat
 from crispseg.errors import DataError
-from crispseg.io import image_size_hw, read_image, read_label_ids
+from crispseg.io import read_image
 from crispseg.types import LabelSpace
 
-__all__ = ["FileSource", "Record", "Sample", "SampleSource", "train_ids"]
+__all__ = ["FileSource", "Record", "Sample", "SampleSource", "SizesDifferError", "UnknownIdsError", "train_ids"]
 
 
 class Sample(NamedTuple):
@@ -57,22 +59,43 @@ class Record:
     labels: Path
 
 
+class SizesDifferError(DataError):
+    """An image and its labels have different sizes."""
+
+
+class UnknownIdsError(DataError):
+    """Labels hold ids that their table does not know.
+
+    Args:
+        message: for the user.
+        counts: pixels by id; lost when a loader's worker hands the error over, which keeps messages only.
+    """
+
+    def __init__(self, message: str, counts: Mapping[int, int] | None = None) -> None:
+        super().__init__(message)
+        self.counts = dict(counts or {})
+
+
 class FileSource:
     """Samples from pairs of files, their raw ids translated by a label table.
 
     Args:
         records: one per sample.
         label_space: the table of the label files.
+        label_format: how they are read.
     """
 
-    def __init__(self, records: Sequence[Record], label_space: LabelSpace) -> None:
+    def __init__(
+        self, records: Sequence[Record], label_space: LabelSpace, label_format: LabelFormat = PNG_FORMAT
+    ) -> None:
         self.records = tuple(records)
         self.label_space = label_space
+        self.label_format = label_format
         self.names = [record.name for record in self.records]
 
     def size_hw(self, index: int) -> tuple[int, int]:
         """From the image's header."""
-        return image_size_hw(self.records[index].image)
+        return header_size_hw(self.records[index].image)
 
     def sample(self, index: int) -> Sample:
         """Read both files.
@@ -82,13 +105,35 @@ class FileSource:
         """
         record = self.records[index]
         image = read_image(record.image)
-        raw = read_label_ids(record.labels)
-        if image.shape[:2] != raw.shape:
-            raise DataError(
-                f"{record.labels}: labels are {raw.shape[0]}×{raw.shape[1]} (height×width), their image {record.image} "
-                f"is {image.shape[0]}×{image.shape[1]}; both must have one size"
-            )
+        raw = self.label_format.read(record.labels)
+        _check_sizes(record, (image.shape[0], image.shape[1]), (raw.shape[0], raw.shape[1]))
         return Sample(image, train_ids(raw, self.label_space, str(record.labels)), record.name)
+
+    def labels(self, index: int) -> npt.NDArray[np.uint8]:
+        """Read the label file alone.
+
+        Returns:
+            (H, W) uint8 train ids, 255 = ignore.
+
+        Raises:
+            DataError: if it is broken or holds ids outside the table.
+        """
+        path = self.records[index].labels
+        return train_ids(self.label_format.read(path), self.label_space, str(path))
+
+    def check_headers(self, index: int) -> tuple[int, int]:
+        """Read the headers of both files, and say of what `sample` would refuse as much as they show.
+
+        Returns:
+            The sample's height and width.
+
+        Raises:
+            DataError: if one is missing or no image, or their sizes differ.
+        """
+        record = self.records[index]
+        size_hw = header_size_hw(record.image)
+        _check_sizes(record, size_hw, self.label_format.size_hw(record.labels))
+        return size_hw
 
 
 def train_ids(raw: npt.NDArray[np.uint16], label_space: LabelSpace, source: str = "labels") -> npt.NDArray[np.uint8]:
@@ -103,19 +148,29 @@ def train_ids(raw: npt.NDArray[np.uint16], label_space: LabelSpace, source: str 
         (H, W) uint8 train ids, 255 = ignore.
 
     Raises:
-        DataError: if ids are not in the table; it lists them with their pixel counts.
+        UnknownIdsError: if ids are not in the table; it lists them with their pixel counts.
     """
     translated = label_space.lookup[raw]
     if translated.size and translated.min() < 0:
         values, counts = np.unique(raw[translated < 0], return_counts=True)
-        listed = ", ".join(f"{value} ({count} px)" for value, count in list(zip(values, counts, strict=True))[:8])
+        unknown = dict(zip(values.tolist(), counts.tolist(), strict=True))
+        listed = ", ".join(f"{value} ({count} px)" for value, count in list(unknown.items())[:8])
         more = f" and {len(values) - 8} more" if len(values) > 8 else ""
         known = sorted({*label_space.ignore_ids, *(raw_id for entry in label_space.classes for raw_id in entry.ids)})
-        raise DataError(
+        raise UnknownIdsError(
             f"{source}: ids outside the label table {label_space.name!r}: {listed}{more}; it knows {_ranges(known)} "
-            "and 255; add them to the table, to a class or to ignore_ids, or repair the file"
+            "and 255; add them to the table, to a class or to ignore_ids, or repair the file",
+            unknown,
         )
     return translated.astype(np.uint8)
+
+
+def _check_sizes(record: Record, image_hw: tuple[int, int], labels_hw: tuple[int, int]) -> None:
+    if image_hw != labels_hw:
+        raise SizesDifferError(
+            f"{record.labels}: labels are {labels_hw[0]}×{labels_hw[1]} (height×width), their image {record.image} "
+            f"is {image_hw[0]}×{image_hw[1]}; both must have one size"
+        )
 
 
 def _ranges(values: Sequence[int]) -> str:

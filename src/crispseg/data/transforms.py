@@ -45,18 +45,21 @@ class JointTransform:
     hue_jitter: float = 0.0
     blur_probability: float = 0.0
 
-    def __call__(self, image: UInt8, labels: UInt8, rng: np.random.Generator) -> tuple[UInt8, UInt8]:
+    def __call__(
+        self, image: UInt8, labels: UInt8, rng: np.random.Generator, centre_px: tuple[int, int] | None = None
+    ) -> tuple[UInt8, UInt8]:
         """Vary one sample.
 
         Args:
             image: (H, W, 3) uint8 RGB; not changed.
             labels: (H, W) uint8 train ids; not changed.
             rng: draws every choice.
+            centre_px: row and column to crop around; None: a random place.
 
         Returns:
             Image (h, w, 3) and labels (h, w) with (h, w) = `crop_hw`.
         """
-        image, labels = random_crop(image, labels, self.crop_hw, rng.uniform(*self.scale_range), rng)
+        image, labels = random_crop(image, labels, self.crop_hw, rng.uniform(*self.scale_range), rng, centre_px)
         if rng.random() < self.flip_probability:
             image, labels = cv2.flip(image, 1), cv2.flip(labels, 1)
         if self.jitter or self.hue_jitter:
@@ -69,11 +72,17 @@ class JointTransform:
 
 
 def random_crop(
-    image: UInt8, labels: UInt8, crop_hw: tuple[int, int], scale: float, rng: np.random.Generator
+    image: UInt8,
+    labels: UInt8,
+    crop_hw: tuple[int, int],
+    scale: float,
+    rng: np.random.Generator,
+    centre_px: tuple[int, int] | None = None,
 ) -> tuple[UInt8, UInt8]:
-    """Cut a random window that has the wanted size after scaling.
+    """Cut a window that has the wanted size after scaling, at random or around a pixel.
 
-    Where the scaled image is smaller than the window, the image lies at a random place inside it.
+    Where the scaled image is smaller than the window, the image lies at a random place inside it. A window around a
+    pixel near the image's frame is moved into the image.
 
     Args:
         image: (H, W, 3) uint8.
@@ -81,14 +90,16 @@ def random_crop(
         crop_hw: the size that comes out.
         scale: output pixels per input pixel.
         rng: draws the place.
+        centre_px: row and column of the pixel that shall be the window's centre; None: a random place.
 
     Returns:
         Image and labels of the size `crop_hw`; padding is mean-coloured and ignore.
     """
     window_h = max(1, round(crop_hw[0] / scale))
     window_w = max(1, round(crop_hw[1] / scale))
-    top, rows, pad_top, pad_bottom = _place(labels.shape[0], window_h, rng)
-    left, columns, pad_left, pad_right = _place(labels.shape[1], window_w, rng)
+    row, column = centre_px if centre_px is not None else (None, None)
+    top, rows, pad_top, pad_bottom = _place(labels.shape[0], window_h, rng, row)
+    left, columns, pad_left, pad_right = _place(labels.shape[1], window_w, rng, column)
     image = image[top : top + rows, left : left + columns]
     labels = labels[top : top + rows, left : left + columns]
     if pad_top or pad_bottom or pad_left or pad_right:
@@ -145,8 +156,10 @@ def colour_matrix(saturation: float, hue_turn: float) -> npt.NDArray[np.float64]
     return np.asarray(np.linalg.solve(_RGB_TO_YIQ, turned @ _RGB_TO_YIQ))
 
 
-def _place(size: int, window: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Start, length and the padding before and after, of a window placed at random along one axis."""
+def _place(size: int, window: int, rng: np.random.Generator, centre: int | None) -> tuple[int, int, int, int]:
+    """Start, length and the padding before and after, of a window placed along one axis."""
+    if window <= size and centre is not None:
+        return min(max(centre - window // 2, 0), size - window), window, 0, 0
     if window <= size:
         return int(rng.integers(0, size - window + 1)), window, 0, 0
     before = int(rng.integers(0, window - size + 1))

@@ -1,6 +1,8 @@
-"""Scores of a predictor on a labelled set."""
+"""Scores of a predictor, or of label images, on a labelled set; and whether the scores of two differ."""
 
-from crispseg.evaluate.evaluation import evaluate
+from crispseg.evaluate.comparison import Comparison, Difference, compare
+from crispseg.evaluate.evaluation import evaluate, evaluate_folders
+from crispseg.evaluate.folders import read_labels
 from crispseg.evaluate.scores import Scores
 
-__all__ = ["Scores", "evaluate"]
+__all__ = ["Comparison", "Difference", "Scores", "compare", "evaluate", "evaluate_folders", "read_labels"]

@@ -1,7 +1,8 @@
 """Images and label files, read right or refused by name.
 
 Pillow reads them, not OpenCV: it refuses truncated files in every version, where OpenCV 4 fills the missing rows with
-grey, and it keeps the indices of palette files. Measured on CamVid's PNGs it is a sixth slower.
+grey, and it keeps the indices of palette files. It takes an eighth longer on PNGs of 1024×2048, which
+makes a training sample a tenth dearer (``benchmarks/loader.py``).
 """
 
 from __future__ import annotations
@@ -44,12 +45,13 @@ def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             image.load()
-            upright = ImageOps.exif_transpose(image)
+            # Both this and `convert` copy the image even where they change nothing, which is a fifth of the whole time.
+            upright = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
             if upright.mode.startswith(("I", "F")):
                 return np.stack([_eight_bit_grey(upright, path)] * 3, axis=2)
             if upright.has_transparency_data:
                 upright = _over_white(upright)
-            return np.array(upright.convert("RGB"))
+            return np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
     except FileNotFoundError:
         raise DataError(f"{os.fspath(path)}: no such file; an image was expected") from None
     except DataError:
@@ -89,9 +91,10 @@ def read_label_ids(path: str | os.PathLike[str]) -> npt.NDArray[np.uint16]:
         raise
     except _BROKEN as error:
         raise _unreadable(path, error, "label file") from error
-    if ids.size and (int(ids.min()) < 0 or int(ids.max()) > 65535):
+    if ids.dtype.itemsize > 2 and ids.size and (int(ids.min()) < 0 or int(ids.max()) > 65535):
         raise DataError(f"{os.fspath(path)}: ids from {ids.min()} to {ids.max()} found, 0 to 65535 expected")
-    return ids.astype(np.uint16) // np.uint16(expansion)
+    wide = ids.astype(np.uint16)
+    return wide if expansion == 1 else wide // np.uint16(expansion)
 
 
 def image_size_hw(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -109,7 +112,7 @@ def image_size_hw(path: str | os.PathLike[str]) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            turned = image.getexif().get(_ORIENTATION_TAG) in _TURNED
+            turned = _orientation(image) in _TURNED
     except FileNotFoundError:
         raise DataError(f"{os.fspath(path)}: no such file; an image was expected") from None
     except _BROKEN as error:
@@ -146,6 +149,11 @@ def write_png(
         image.putpalette(palette.astype(np.uint8).tobytes())
     with atomic_write(path) as temporary:
         image.save(temporary, format="PNG")
+
+
+def _orientation(image: Image.Image) -> object:
+    """By the EXIF standard 1 to 8; 1, upright, where the file says nothing. Broken files hold other things."""
+    return image.getexif().get(_ORIENTATION_TAG, 1)
 
 
 def _eight_bit_grey(image: Image.Image, path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:

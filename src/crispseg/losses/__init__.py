@@ -7,6 +7,7 @@ change when a batch is repeated, and an empty selection gives 0 with a gradient 
 from __future__ import annotations
 
 from crispseg.losses.boundary import BoundaryBCE, boundary_bce
+from crispseg.losses.common import batch_of_all_processes
 from crispseg.losses.decoupled import (
     HardBoundaryCrossEntropy,
     RelaxedCrossEntropy,
@@ -39,6 +40,7 @@ __all__ = [
     "RelaxedCrossEntropy",
     "SegmentationCrossEntropy",
     "SegmentationLoss",
+    "batch_of_all_processes",
     "boundary_bce",
     "boundary_potential",
     "build_loss",

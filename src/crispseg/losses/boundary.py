@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crispseg.losses.common import check_same_shape
+from crispseg.losses.common import check_same_shape, ratio_over_batch
 from crispseg.ops.boundaries import boundary_targets
 
 __all__ = ["BoundaryBCE", "boundary_bce"]
@@ -46,7 +46,7 @@ def boundary_bce(boundary_logits: Tensor, target: Tensor, valid: Tensor) -> Tens
     losses = functional.binary_cross_entropy_with_logits(
         boundary_logits.float(), target.float(), weight=weights, reduction="none"
     )
-    return losses.sum() / counted.sum().clamp_min(1)
+    return ratio_over_batch(losses.sum(), counted.sum())
 
 
 class BoundaryBCE(nn.Module):

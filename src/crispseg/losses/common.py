@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
+import torch.distributed
 from torch import Tensor, nn
 from torch.nn import functional
 
 from crispseg.types import IGNORE_INDEX
 
-__all__ = ["ClassWeighted", "check_labels", "check_same_shape", "masked_mean", "pixel_cross_entropy", "pixel_weights"]
+__all__ = [
+    "ClassWeighted",
+    "batch_of_all_processes",
+    "check_labels",
+    "check_same_shape",
+    "hardest_of_batch",
+    "masked_mean",
+    "pixel_cross_entropy",
+    "pixel_weights",
+    "ratio_over_batch",
+]
+
+_shared_batch: ContextVar[bool] = ContextVar("crispseg_shared_batch", default=False)
+
+
+@contextmanager
+def batch_of_all_processes() -> Iterator[None]:
+    """Within it, losses are means over the batch of all processes, of which each holds a part.
+
+    The mean over the processes of what they return, which is what DDP makes of gradients, is then the loss of the whole
+    batch: a part with few valid pixels weighs little. All processes must compute the same losses in the same order.
+    Without several processes nothing changes.
+    """
+    is_shared = torch.distributed.is_available() and torch.distributed.is_initialized()
+    token = _shared_batch.set(is_shared and torch.distributed.get_world_size() > 1)
+    try:
+        yield
+    finally:
+        _shared_batch.reset(token)
 
 
 def check_labels(logits: Tensor, labels: Tensor) -> None:
@@ -63,7 +94,44 @@ def masked_mean(values: Tensor, weights: Tensor) -> Tensor:
         values: any shape, already weighted: 0 wherever the weight is 0.
         weights: of the same shape, 0 or above.
     """
-    return values.sum() / weights.sum().clamp_min(torch.finfo(values.dtype).tiny)
+    return ratio_over_batch(values.sum(), weights.sum())
+
+
+def ratio_over_batch(total: Tensor, weight: Tensor) -> Tensor:
+    """A sum over the batch by its weight; 0 with a gradient path where the weight is 0.
+
+    Args:
+        total: () in floating point.
+        weight: () of this process's part; 0 or above, without gradient.
+
+    Returns:
+        total / weight; within `batch_of_all_processes`, total over the mean weight of a process.
+    """
+    weight = weight.to(total.dtype)
+    if _shared_batch.get():
+        weight = weight.clone()
+        torch.distributed.all_reduce(weight)
+        weight /= torch.distributed.get_world_size()
+    return total / weight.where(weight > 0, 1.0)
+
+
+def hardest_of_batch(hardness: Tensor, count: int) -> Tensor:
+    """The `count`-th highest value of the batch, or the lowest if there are fewer.
+
+    Args:
+        hardness: (n,) of this process's part; parts are equally large.
+        count: 1 or more, of the whole batch.
+
+    Returns:
+        ()
+    """
+    highest = hardness.topk(min(count, hardness.numel())).values
+    if _shared_batch.get():
+        parts = [torch.empty_like(highest) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(parts, highest)
+        gathered = torch.cat(parts)
+        highest = gathered.topk(min(count, gathered.numel())).values
+    return highest[-1]
 
 
 class ClassWeighted(nn.Module):

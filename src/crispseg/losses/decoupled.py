@@ -15,6 +15,7 @@ from crispseg.losses.common import (
     masked_mean,
     pixel_cross_entropy,
     pixel_weights,
+    ratio_over_batch,
 )
 from crispseg.ops.boundaries import labels_within
 from crispseg.types import IGNORE_INDEX
@@ -116,7 +117,7 @@ def hard_boundary_cross_entropy(
     is_hard = torch.arange(most, device=logits.device) < hard_counts
     on_boundary = (boundary_logits.detach().float().sigmoid() > threshold).flatten(1).gather(1, hard_pixels)
     weights = pixel_weights(labels, class_weights, ignore_index).flatten(1).gather(1, hard_pixels)
-    return (hard_losses * weights * (is_hard & on_boundary)).sum() / hard_counts.sum().clamp_min(1)
+    return ratio_over_batch((hard_losses * weights * (is_hard & on_boundary)).sum(), hard_counts.sum())
 
 
 class RelaxedCrossEntropy(ClassWeighted):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from crispseg.losses.common import ClassWeighted, masked_mean, pixel_cross_entropy, pixel_weights
+from crispseg.losses.common import ClassWeighted, hardest_of_batch, masked_mean, pixel_cross_entropy, pixel_weights
 from crispseg.types import IGNORE_INDEX
 
 __all__ = ["OhemCrossEntropy", "SegmentationCrossEntropy", "ohem_cross_entropy", "segmentation_cross_entropy"]
@@ -85,7 +85,7 @@ def ohem_cross_entropy(
             logits, labels, ignore_index=ignore_index
         )  # −log of the true class's probability
         hardness = hardness.masked_fill(labels == ignore_index, -1.0)  # below every valid pixel
-        least_of_kept = hardness.flatten().topk(min(min_kept, hardness.numel())).values[-1]
+        least_of_kept = hardest_of_batch(hardness.flatten(), min_kept)
         bound = -math.log(probability) if probability > 0 else math.inf
         hard = (hardness > bound) | (hardness >= least_of_kept)
     return masked_mean(losses * hard, weights * hard)

@@ -1,31 +1,48 @@
-"""Scores of a data set as torchmetrics classes: sums over images, added up across processes."""
+"""Scores of a data set as torchmetrics classes: sums over images, added up across processes.
+
+Every sum is of integers, so that it is the same in any order, over any number of processes, and on every accelerator.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 from crispseg.errors import DataError
-from crispseg.metrics.functional import Absent, boundary_f_score, confusion_counts, iou_from_counts, pixel_accuracy
-from crispseg.types import IGNORE_INDEX
+from crispseg.labels import label_space as packaged_label_space
+from crispseg.metrics.functional import (
+    CityscapesCounts,
+    category_iou,
+    cityscapes_counts,
+    cityscapes_scores,
+    class_accuracy,
+    confusion_counts,
+    frequency_weighted_iou,
+    iou_from_counts,
+    pixel_accuracy,
+)
+from crispseg.types import IGNORE_INDEX, LabelSpace
 
-__all__ = ["BoundaryFScore", "SegmentationScores"]
+__all__ = ["CityscapesEvaluation", "SegmentationScores"]
 
 
 class SegmentationScores(Metric):
-    """IoU and pixel accuracy from the confusion counts of the whole set.
+    """IoU and accuracies from the confusion counts of the whole set.
 
     Args:
         num_classes: K.
         ignore_index: the label of pixels that are not counted.
+        label_space: a table of K classes with categories, for the scores of its C categories.
         options: of `torchmetrics.Metric`.
 
-    `compute` returns ``mean_iou`` (), over the classes that occur; ``iou`` (K,), NaN for those that do not; and
-    ``pixel_accuracy`` (), float64 on the CPU.
+    `compute` returns ``mean_iou`` (), over the classes that occur; ``iou`` (K,), NaN for those that do not;
+    ``pixel_accuracy`` (); ``class_accuracy`` (K,) and ``mean_class_accuracy`` (); ``frequency_weighted_iou`` (); and
+    with a label table ``category_iou`` (C,) and ``mean_category_iou`` (). All are float64 on the CPU.
 
     Example:
         >>> scores = SegmentationScores(num_classes=2)
@@ -39,10 +56,17 @@ class SegmentationScores(Metric):
     full_state_update = False
     counts: Tensor
 
-    def __init__(self, num_classes: int, ignore_index: int = IGNORE_INDEX, **options: Any) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        ignore_index: int = IGNORE_INDEX,
+        label_space: LabelSpace | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self.num_classes = num_classes
         self.ignore_index = ignore_index
+        self.label_space = label_space
         self.add_state("counts", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, labels: Tensor) -> None:
@@ -61,82 +85,100 @@ class SegmentationScores(Metric):
     def compute(self) -> dict[str, Tensor]:
         """Scores of everything that was counted."""
         iou = torch.from_numpy(iou_from_counts(self.counts))
-        return {
+        accuracy = torch.from_numpy(class_accuracy(self.counts))
+        scores = {
             "mean_iou": iou.nanmean(),
             "iou": iou,
             "pixel_accuracy": torch.tensor(pixel_accuracy(self.counts), dtype=torch.float64),
+            "class_accuracy": accuracy,
+            "mean_class_accuracy": accuracy.nanmean(),
+            "frequency_weighted_iou": torch.tensor(frequency_weighted_iou(self.counts), dtype=torch.float64),
         }
+        if self.label_space is not None:
+            by_category = category_iou(self.counts, self.label_space)
+            scores["category_iou"] = torch.tensor(list(by_category.values()), dtype=torch.float64)
+            scores["mean_category_iou"] = scores["category_iou"].nanmean()
+        return scores
 
 
-class BoundaryFScore(Metric):
-    """Boundary F as the papers average it: per class over the images, then over the classes.
+class CityscapesEvaluation(Metric):
+    """The official evaluation of Cityscapes and KITTI over raw ids; see `cityscapes_scores` for its rules.
 
     Args:
-        num_classes: K.
-        radii_px: R radii in pixels.
-        ignore_index: the label of pixels that are left out.
-        absent: ``"skip"`` leaves an image out of the mean of a class that it does not show; ``"one"`` counts it as 1,
-            as the papers' code does.
+        label_space: the table of ids, with categories; None for Cityscapes'.
         options: of `torchmetrics.Metric`.
 
-    `compute` returns ``boundary_f`` (R,), the mean over the classes; and ``boundary_f_per_class`` (R, K), NaN for a
-    class that no image shows; float64 on the CPU.
+    `compute` returns ``class_iou`` and ``class_iiou`` (K,) in the table's order, ``category_iou`` and ``category_iiou``
+    (C,) in the order of its `categories`, and the mean of each, for instance ``mean_class_iou`` (), over what is not
+    NaN. All are float64 on the CPU. The instance-weighted ones are NaN unless every update had instances.
 
     Example:
-        >>> scores = BoundaryFScore(num_classes=3, radii_px=(1, 2))
-        >>> labels = torch.tensor([[[0, 0, 1, 1]]])
-        >>> scores.update(torch.tensor([[[0, 0, 0, 1]]]), labels)
-        >>> scores.compute()["boundary_f_per_class"].tolist()
-        [[1.0, 1.0, nan], [1.0, 1.0, nan]]
+        >>> evaluation = CityscapesEvaluation()
+        >>> labels = torch.tensor([[[26, 26, 23]]])
+        >>> evaluation.update(torch.tensor([[[26, 23, 23]]]), labels, torch.tensor([[[26000, 26000, 23]]]))
+        >>> scores = evaluation.compute()
+        >>> scores["mean_class_iou"].item(), scores["mean_class_iiou"].item()
+        (0.5, 0.5)
     """
 
     is_differentiable = False
     higher_is_better = True
     full_state_update = False
-    total: Tensor
-    images: Tensor
+    confusion: Tensor
+    weighted: Tensor
+    images_without_instances: Tensor
 
-    def __init__(
-        self,
-        num_classes: int,
-        radii_px: Sequence[float],
-        ignore_index: int = IGNORE_INDEX,
-        absent: Absent = "skip",
-        **options: Any,
-    ) -> None:
+    def __init__(self, label_space: LabelSpace | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self.num_classes = num_classes
-        self.radii_px = tuple(radii_px)
-        self.ignore_index = ignore_index
-        self.absent = absent
-        shape = (len(self.radii_px), num_classes)
-        # float32, which every accelerator has: sums of up to some thousand values in [0, 1]
-        self.add_state("total", torch.zeros(shape), dist_reduce_fx="sum")
-        self.add_state("images", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
+        self.label_space = packaged_label_space("cityscapes") if label_space is None else label_space
+        shapes = {
+            "confusion": (256, 256),
+            "weighted": (3, self.label_space.num_classes),
+            "images_without_instances": (),
+        }
+        for name, shape in shapes.items():
+            self.add_state(name, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, prediction: Tensor, labels: Tensor) -> None:
-        """Score the images of a batch.
+    def update(self, prediction_ids: Tensor, label_ids: Tensor, instance_ids: Tensor | None = None) -> None:
+        """Count a batch.
 
         Args:
-            prediction: (N, H, W) integers in [0, K).
-            labels: (N, H, W) in [0, K) or `ignore_index`.
+            prediction_ids: (N, H, W) raw ids.
+            label_ids: (N, H, W) raw ids.
+            instance_ids: (N, H, W) instance ids as in Cityscapes' files, or None where they are not known.
 
         Raises:
-            DataError: if shapes differ, there is no batch dimension, or a value lies outside.
+            DataError: if shapes differ, there is no batch dimension, or an id is not known.
         """
-        if prediction.shape != labels.shape or labels.ndim != 3:
-            raise DataError(
-                f"prediction has the shape {tuple(prediction.shape)} and labels {tuple(labels.shape)}; "
-                "(N, H, W) of both expected"
-            )
-        for predicted, true in zip(prediction.cpu(), labels.cpu(), strict=True):
-            scores = torch.from_numpy(
-                boundary_f_score(predicted, true, self.num_classes, self.radii_px, self.ignore_index, self.absent)
-            )
-            self.total += scores.nan_to_num(0.0).to(self.total)
-            self.images += (~scores.isnan()).to(self.images)
+        for name, ids in (("prediction", prediction_ids), ("instances", instance_ids)):
+            if ids is not None and (label_ids.ndim != 3 or ids.shape != label_ids.shape):
+                raise DataError(
+                    f"{name} has the shape {tuple(ids.shape)} and labels {tuple(label_ids.shape)}; "
+                    "(N, H, W) of both expected"
+                )
+        for index, labels in enumerate(label_ids):
+            instances = None if instance_ids is None else instance_ids[index]
+            counts = cityscapes_counts(prediction_ids[index], labels, instances, self.label_space)
+            self.confusion += torch.from_numpy(counts.confusion).to(self.confusion.device)
+            if instances is None:
+                self.images_without_instances += 1
+                continue
+            weighted = np.stack((counts.instance_right, counts.instance_right_category, counts.instance_total))
+            self.weighted += torch.from_numpy((weighted * _UNITS_PER_PIXEL).round().astype(np.int64)).to(self.weighted)
 
     def compute(self) -> dict[str, Tensor]:
-        """Scores of every image so far."""
-        per_class = self.total.cpu().double() / self.images.cpu()  # 0 / 0 is the NaN that is wanted
-        return {"boundary_f": per_class.nanmean(dim=1), "boundary_f_per_class": per_class}
+        """Scores of everything that was counted."""
+        weighted = self.weighted.cpu().numpy() / (math.nan if self.images_without_instances else _UNITS_PER_PIXEL)
+        scores = cityscapes_scores(CityscapesCounts(self.confusion.cpu().numpy(), *weighted), self.label_space)
+        values: dict[str, list[float]] = {
+            "class_iou": [scores.class_iou[name] for name in self.label_space.class_names],
+            "class_iiou": [scores.class_iiou[name] for name in self.label_space.class_names],
+            "category_iou": [scores.category_iou[name] for name in self.label_space.categories],
+            "category_iiou": [scores.category_iiou[name] for name in self.label_space.categories],
+        }
+        tensors = {name: torch.tensor(of_all, dtype=torch.float64) for name, of_all in values.items()}
+        return tensors | {f"mean_{name}": of_all.nanmean() for name, of_all in tensors.items()}
+
+
+_UNITS_PER_PIXEL = 2**24
+"""Weighted pixels are summed in parts so small that no score changes in its first ten digits."""

@@ -159,8 +159,10 @@ def saved_config(path_or_hub_id: str | Path) -> ModelConfig:
     return _architecture(_find_folder(path_or_hub_id))[0]
 
 
-def load_weights(model: Segmenter, path: str | Path, *, other_classes: bool = False) -> list[str]:
-    """Fill a model with weights from a file, all of them or none.
+def load_weights(
+    model: Segmenter, path: str | Path, *, other_classes: bool = False, partial: bool = False
+) -> list[str]:
+    """Fill a model with weights from a file: all of them or none, unless told otherwise.
 
     Args:
         model: whose parameters and buffers are replaced.
@@ -168,27 +170,28 @@ def load_weights(model: Segmenter, path: str | Path, *, other_classes: bool = Fa
             or written by ``torch.save``.
         other_classes: whether the file's model may have had another number of classes. What depends on it stays as it
             is in `model`, and the log says what that is.
+        partial: whether the file may be of another architecture, as in two-stage training: what has the same name and
+            shape is taken, the rest stays as it is, and the log says what that is. The backbone must fit whole.
 
     Returns:
-        The layers that were left as they are, by name; none unless `other_classes` is set.
+        The layers that were left as they are, by name; none unless `other_classes` or `partial` is set.
 
     Raises:
         WeightsError: if the file is missing or broken, or keys or shapes differ; the message lists which.
     """
     file = Path(path) if Path(path).is_file() else _find_folder(path) / WEIGHTS_NAME
     state = read_state(file)
-    fresh = _of_other_classes(model, state) if other_classes else []
     own = model.state_dict()
+    fresh = _of_other_classes(model, state) if other_classes else []
+    reason = f"made for {state[fresh[0]].shape[0]} classes, not {model.num_classes}" if fresh else ""
+    if partial:
+        reason = "of another architecture"
+        fresh = [key for key in own if not key.startswith("backbone.") and not _fits(key, own, state)]
+        state = {key: value for key, value in state.items() if key in own or key.startswith("backbone.")}
     load_state(model, {**state, **{key: own[key] for key in fresh}}, file)
     layers = list(dict.fromkeys(key.rpartition(".")[0] for key in fresh))
     if layers:
-        _log.info(
-            "%s: made for %d classes, not %d; these layers start fresh: %s",
-            path,
-            state[fresh[0]].shape[0],
-            model.num_classes,
-            ", ".join(layers),
-        )
+        _log.info("%s: %s; these layers start fresh: %s", path, reason, ", ".join(layers))
     return layers
 
 
@@ -238,6 +241,10 @@ def _unbuildable(folder: Path, error: Exception) -> WeightsError:
         f"{folder / CARD_NAME}: describes no model that this version can build ({error}); crispseg "
         f"{read_card(folder).get('crispseg_version', '?')} wrote it, this is {_own_version()}"
     )
+
+
+def _fits(key: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> bool:
+    return key in state and state[key].shape == own[key].shape
 
 
 def _of_other_classes(model: Segmenter, state: Mapping[str, Tensor]) -> list[str]:

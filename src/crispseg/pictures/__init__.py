@@ -4,6 +4,7 @@ from crispseg.ops.colour import Picture, blend, colourise
 from crispseg.pictures.features import flow_picture, gate_picture, pca_picture
 from crispseg.pictures.files import to_data_uri, to_png_bytes
 from crispseg.pictures.labels import boundary_picture, error_map, overlay
+from crispseg.pictures.plots import plot_iou_at_distance
 from crispseg.pictures.sheets import legend, sheet
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "legend",
     "overlay",
     "pca_picture",
+    "plot_iou_at_distance",
     "sheet",
     "to_data_uri",
     "to_png_bytes",

@@ -105,7 +105,7 @@ def _file_layers(file: RecipeFile, below: tuple[str, ...]) -> list[_Layer]:
         raise ConfigError(f"{file.label}: base: {error}") from error
     layers = _file_layers(base_file, (*below, file.label))
     inherited = [
-        _Layer(layer.label, {k: v for k, v in layer.values.items() if k not in ("name", "description")})
+        _Layer(layer.label, {k: v for k, v in layer.values.items() if k not in ("name", "description", "paper")})
         for layer in layers
     ]
     return [*inherited, _Layer(file.label, values)]

@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
+import logging
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from crispseg.config import Recipe
+from crispseg.config import Recipe, TrainConfig
 from crispseg.data import Item, SegmentationDataset
+from crispseg.data.class_uniform import ClassDraw, ClassIndex, class_index
 from crispseg.errors import ConfigError, DataError
 
 __all__ = ["Batch", "EpochBatches", "collate", "train_loader", "validation_loader"]
+
+_LOGGER = logging.getLogger("crispseg.train")
 
 Batch = dict[str, torch.Tensor | list[str]]
 """``image`` (N, 3, H, W), ``labels`` (N, H, W), ``name`` N strings."""
 
 
-class EpochBatches(Sampler[list[int]]):
+class EpochBatches(Sampler[list[int | ClassDraw]]):
     """Shuffled batches whose order depends on seed and epoch alone, and which can start in the middle of an epoch.
 
-    The last, smaller batch is left out: one with a single image would break batch norm on pooled 1×1 maps. With several
-    processes a batch of all is cut into one part per process.
+    An optimiser step's images are cut into one part per accumulated batch and process: whatever their number, a step
+    is made of the same images. Those that are too few for a last step are left out of the epoch.
 
     Args:
         count: of the data set's samples.
-        batch_size: per process.
+        batch_size: of each part.
         seed: of the order.
         rank: of this process.
         world_size: number of processes.
+        accumulate: batches per process that make an optimiser step.
+        classes: with it a share of every epoch is drawn class by class, as crops around the class.
+        class_share: that share, in [0, 1].
 
     Raises:
-        ConfigError: if there are too few samples for one batch.
+        ConfigError: if there are too few samples for one step.
 
     Example:
         >>> batches = EpochBatches(count=6, batch_size=2, seed=0)
@@ -43,14 +50,27 @@ class EpochBatches(Sampler[list[int]]):
         (True, 3)
     """
 
-    def __init__(self, count: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
-        if count < batch_size * world_size:
-            processes = f" on each of {world_size} processes" if world_size > 1 else ""
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        *,
+        accumulate: int = 1,
+        classes: ClassIndex | None = None,
+        class_share: float = 0.0,
+    ) -> None:
+        parts = world_size * accumulate
+        if count < batch_size * parts:
+            fitting = count // parts * parts
+            advice = f"lower it to {fitting} or less" if fitting else f"{_parts(world_size, accumulate)} need {parts}"
             raise ConfigError(
-                f"train.batch_size is {batch_size}{processes}, but the training set has only {count} images; "
-                f"lower it to {count // world_size} or less"
+                f"train.batch_size is {batch_size * parts}, but the training set has only {count} images; {advice}"
             )
         self.count, self.batch_size, self.seed, self.rank, self.world_size = count, batch_size, seed, rank, world_size
+        self.accumulate, self.classes, self.class_share = accumulate, classes, class_share
         self.epoch = 0
         self._skipped = 0
 
@@ -58,21 +78,67 @@ class EpochBatches(Sampler[list[int]]):
         """Choose what the next iteration yields: the batches of `epoch` from the position `batch` on."""
         self.epoch, self._skipped = epoch, batch
 
-    def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
+    def __iter__(self) -> Iterator[list[int | ClassDraw]]:
+        order = self._order()
         size = self.batch_size
         for batch in range(self._skipped, len(self)):
             first = (batch * self.world_size + self.rank) * size
-            yield order[first : first + size].tolist()
+            yield order[first : first + size]
 
     def __len__(self) -> int:
-        """Batches of a whole epoch, wherever it starts."""
-        return self.count // (self.batch_size * self.world_size)
+        """Batches of a whole epoch and process, wherever it starts."""
+        return self.count // (self.batch_size * self.world_size * self.accumulate) * self.accumulate
+
+    def _order(self) -> list[int | ClassDraw]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        if self.classes is not None:
+            return self.classes.draw(self.count, self.class_share, rng)
+        indices: list[int | ClassDraw] = rng.permutation(self.count).tolist()
+        return indices
 
 
-def train_loader(dataset: SegmentationDataset, recipe: Recipe, rank: int = 0, world_size: int = 1) -> DataLoader[Item]:
-    """Augmented batches in the order of an `EpochBatches`, which is the loader's ``batch_sampler``."""
-    batches = EpochBatches(len(dataset), recipe.train.batch_size, recipe.train.seed, rank, world_size)
+def train_loader(
+    dataset: SegmentationDataset,
+    recipe: Recipe,
+    rank: int = 0,
+    world_size: int = 1,
+    progress: Callable[[int, int], object] | None = None,
+) -> DataLoader[Item]:
+    """Augmented batches in the order of an `EpochBatches`, which is the loader's ``batch_sampler``.
+
+    ``train.batch_size`` counts the images of one optimiser step; a batch of the loader is one process's and one
+    accumulated batch's part of them.
+
+    Args:
+        dataset: of the training images, augmented.
+        recipe: its sections ``train`` and ``data``.
+        rank: of this process.
+        world_size: number of processes.
+        progress: called with (images done, images in all) while the index for class-uniform sampling is built.
+
+    Raises:
+        ConfigError: if the batch size does not divide evenly, or is larger than the data set.
+        DataError: if classes are to be looked up in label files that are broken.
+    """
+    values, data = recipe.train, recipe.data
+    size = _part_of_batch(values, world_size)
+    classes = None
+    if data.class_uniform > 0:
+        classes = class_index(
+            dataset.source, dataset.label_space, data.class_uniform_tile, folder=data.index_cache, progress=progress
+        )
+        if rank == 0:
+            _name_absent_classes(dataset.label_space.class_names, classes)
+    batches = EpochBatches(
+        len(dataset),
+        size,
+        values.seed,
+        rank,
+        world_size,
+        accumulate=values.accumulate,
+        classes=classes,
+        class_share=data.class_uniform,
+    )
     return _loader(dataset, batches, recipe)
 
 
@@ -100,6 +166,31 @@ def collate(items: Sequence[Item]) -> Batch:
         "labels": torch.stack([item["labels"] for item in items]),
         "name": [item["name"] for item in items],
     }
+
+
+def _part_of_batch(values: TrainConfig, world_size: int) -> int:
+    """Images per process and accumulated batch."""
+    parts = world_size * values.accumulate
+    size, rest = divmod(values.batch_size, parts)
+    if size and not rest:
+        return size
+    nearest = max(1, size + (2 * rest >= parts)) * parts
+    raise ConfigError(
+        f"train.batch_size is {values.batch_size}, the images of one optimiser step, which does not divide evenly into "
+        f"{parts} parts for {_parts(world_size, values.accumulate)}; {nearest} is the nearest that does"
+    )
+
+
+def _parts(world_size: int, accumulate: int) -> str:
+    processes = f"{world_size} process{'es' if world_size > 1 else ''}"
+    return f"{processes} × train.accumulate {accumulate}"
+
+
+def _name_absent_classes(names: Sequence[str], classes: ClassIndex) -> None:
+    occurring = set(classes.occurring)
+    absent = [name for class_id, name in enumerate(names) if class_id not in occurring]
+    if absent and occurring:
+        _LOGGER.warning("class-uniform sampling leaves out what the training set does not show: %s", ", ".join(absent))
 
 
 def _loader(dataset: SegmentationDataset, batches: EpochBatches | list[list[int]], recipe: Recipe) -> DataLoader[Item]:

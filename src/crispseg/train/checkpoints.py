@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import secrets
+import shutil
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +21,11 @@ from crispseg.data import SegmentationDataset
 from crispseg.errors import ConfigError, TrainingError, TrainingInterrupted
 from crispseg.io import atomic_write
 from crispseg.train.batches import EpochBatches
+from crispseg.train.sharding import local_part
 from crispseg.train.stopping import StopSignals
 from crispseg.train.task import SegmentationTask, as_task
 
-__all__ = ["AtomicCheckpointIO", "Checkpoints"]
+__all__ = ["AtomicCheckpointIO", "Checkpoints", "is_whole", "remove_leftovers"]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -31,13 +37,45 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
-        """Write beside `path`, flush to the disk, put in place."""
-        with atomic_write(path) as temporary:
-            torch.save(checkpoint, temporary)
+        """Write beside `path`, flush to the disk, put in place.
+
+        Raises:
+            TrainingError: if the disk does not take it; what stood at `path` stays whole.
+        """
+        try:
+            with atomic_write(path) as temporary:
+                torch.save(checkpoint, temporary)
+        except (OSError, RuntimeError) as error:  # PyTorch's writer has no error of its own for a full disk
+            raise TrainingError(_not_written(Path(path), error)) from error
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint can be read to its end with all checksums right."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, EOFError, zlib.error):
+        return False
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote a checkpoint has left beside it."""
+    for leftover in folder.glob(".*.new-*.ckpt"):
+        leftover.unlink(missing_ok=True)
+
+
+def _not_written(path: Path, error: Exception) -> str:
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]
+    with contextlib.suppress(OSError):
+        reason += f"; {shutil.disk_usage(path.parent).free / 2**20:.0f} MiB are free there"
+    standing = "the checkpoint that stands there is whole" if path.exists() else "there is no checkpoint yet"
+    return f"{path}: could not be written ({reason}); {standing}. Make room, then go on with --resume"
 
 
 class Checkpoints(Checkpoint):
     """Saves ``best.ckpt`` after validations that are better than all before, and ``last.ckpt`` after every epoch.
+
+    ``last.ckpt`` is also saved every ``train.save_every_steps`` steps; the one before it stays as ``previous.ckpt``.
 
     On a signal the run also saves ``last.ckpt`` and ends: after the current optimiser step, or in the middle of a
     validation, which is repeated on resuming. What was saved resumes to the same weights, bit for bit, that the run
@@ -56,6 +94,7 @@ class Checkpoints(Checkpoint):
 
     def __init__(self, folder: Path, signals: StopSignals) -> None:
         self.best_path, self.last_path = folder / "best.ckpt", folder / "last.ckpt"
+        self.previous_path = folder / "previous.ckpt"
         self.best_score = -math.inf
         self.best_epoch = 0  # counted from 1, as in the log
         self._signals = signals
@@ -124,6 +163,9 @@ class Checkpoints(Checkpoint):
         if trainer.global_step >= task.total_steps:
             trainer.should_stop = True
         elif self._batch % task.recipe.train.accumulate == 0:
+            save_every = task.recipe.train.save_every_steps
+            if save_every is not None and trainer.global_step % save_every == 0:
+                self._save_last(trainer)
             self._stop_if_requested(trainer, f"{self.last_path} holds step {trainer.global_step} of {task.total_steps}")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -137,7 +179,7 @@ class Checkpoints(Checkpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keep the state; the run goes on with the next epoch."""
         self._epoch, self._batch = trainer.current_epoch + 1, 0
-        self._save(trainer, self.last_path)
+        self._save_last(trainer)
         if trainer.global_step < as_task(pl_module).total_steps:
             self._stop_if_requested(trainer, f"{self.last_path} holds epoch {self._epoch}")
 
@@ -153,7 +195,7 @@ class Checkpoints(Checkpoint):
         if trainer.validating:
             # Lightning would go on with the images that remain, and the counts of the others are gone.
             trainer.fit_loop.epoch_loop.val_loop.batch_progress.current.reset()
-        self._save(trainer, self.last_path)
+        self._save_last(trainer)
 
     def _choose_validation(self, trainer: L.Trainer, task: SegmentationTask) -> None:
         """Every so many epochs, and after the last one in any case."""
@@ -170,13 +212,25 @@ class Checkpoints(Checkpoint):
         if trainer.strategy.reduce_boolean_decision(self._signals.received is not None, all=False):
             raise self._signals.interruption(state)
 
+    def _save_last(self, trainer: L.Trainer) -> None:
+        """Save, and keep the checkpoint before as well: a disk may lose what it has taken."""
+        if trainer.is_global_zero and self.last_path.exists():
+            link = self.previous_path.with_name(f".previous.new-{secrets.token_hex(4)}.ckpt")
+            try:
+                os.link(self.last_path, link)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(self.last_path, link)
+            os.replace(link, self.previous_path)
+        self._save(trainer, self.last_path)
+
     def _save(self, trainer: L.Trainer, path: Path) -> None:
         task = as_task(trainer.lightning_module)
-        broken = [name for name, values in task.model.state_dict().items() if not torch.isfinite(values).all()]
-        if broken:
+        state = task.model.state_dict()
+        broken = [name for name, values in state.items() if not torch.isfinite(local_part(values)).all()]
+        if not trainer.strategy.reduce_boolean_decision(not broken):
+            found = f"{broken[0]} and {len(broken) - 1} more" if broken else "on another process"
             raise TrainingError(
-                f"the weights are not finite after step {trainer.global_step} of {task.total_steps} ({broken[0]} and "
-                f"{len(broken) - 1} more); {path} stays as it was. Lower train.lr, lengthen train.warmup_steps or set "
-                "train.clip_norm"
+                f"the weights are not finite after step {trainer.global_step} of {task.total_steps} ({found}); {path} "
+                "stays as it was. Lower train.lr, lengthen train.warmup_steps or set train.clip_norm"
             )
         trainer.save_checkpoint(path)

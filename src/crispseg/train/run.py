@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import sys
 import time
 import warnings
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,11 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_only
 
-from crispseg.config import Recipe
-from crispseg.data import SegmentationDataset, build_dataset
+from crispseg.config import Recipe, TrainConfig
+from crispseg.data import SegmentationDataset, build_dataset, require_sound
 from crispseg.errors import ConfigError, DataError, WeightsError
 from crispseg.evaluate import Scores, evaluate
 from crispseg.inference import Predictor
@@ -32,10 +33,11 @@ from crispseg.models import Segmenter, build_model, load_weights, save_model
 from crispseg.recipes import differing_keys, load_recipe, save_recipe
 from crispseg.train.averaging import MovingAverage
 from crispseg.train.batches import EpochBatches, train_loader, validation_loader
-from crispseg.train.checkpoints import AtomicCheckpointIO, Checkpoints
+from crispseg.train.checkpoints import AtomicCheckpointIO, Checkpoints, is_whole, remove_leftovers
 from crispseg.train.memory import keep_freed_memory
 from crispseg.train.records import EpochLog, ValidationPictures
 from crispseg.train.stopping import StopSignals
+from crispseg.train.sync_norm import synchronise_norms
 from crispseg.train.task import SegmentationTask
 from crispseg.types import LabelSpace
 
@@ -48,7 +50,8 @@ _PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
 }
 _RUN_ENTRIES = ("recipe.yaml", "checkpoints", "log.jsonl", "tensorboard", "model")
 _MAY_CHANGE = re.compile(
-    r"name|description|data\.(root|workers|cache)|train\.(devices|accelerator|picture_count)|evaluate\..*"
+    r"name|description|data\.(root|workers|cache|index_cache)|train\.(devices|nodes|accelerator|picture_count|save_every_steps)"
+    r"|evaluate\..*|paper.*"
 )
 
 
@@ -71,17 +74,29 @@ class FitResult:
     seconds: float
 
 
-def fit(recipe: Recipe, out_dir: str | Path, *, resume: bool = False, progress: bool = True) -> FitResult:
+def fit(
+    recipe: Recipe,
+    out_dir: str | Path,
+    *,
+    resume: bool = False,
+    from_previous: bool = False,
+    progress: bool = True,
+) -> FitResult:
     """Train a recipe.
 
-    The folder then holds ``recipe.yaml``, ``checkpoints/best.ckpt`` and ``last.ckpt``, ``log.jsonl`` with a line per
-    epoch, TensorBoard's files, and ``model/``, the exported best model with its scores.
+    The folder then holds ``recipe.yaml``, ``checkpoints/best.ckpt``, ``last.ckpt`` and the one before it,
+    ``previous.ckpt``, ``log.jsonl`` with a line per epoch, TensorBoard's files, and ``model/``, the exported best model
+    with its scores.
+
+    Several processes, by ``train.devices`` or started by torchrun, train one model: the batch of the recipe is divided
+    among them, its losses and batch normalisation are those of the whole batch, and each validation image counts once.
 
     Args:
         recipe: what to train, on what, how.
         out_dir: the run's folder; it must not hold a run yet, unless `resume` is set.
         resume: go on from the folder's last checkpoint; the result is the same, bit for bit on the same machine, as if
             the run had never stopped.
+        from_previous: go on from the checkpoint before the last one, where the last is broken; with `resume`.
         progress: show a progress bar, if there is a terminal.
 
     Returns:
@@ -95,7 +110,7 @@ def fit(recipe: Recipe, out_dir: str | Path, *, resume: bool = False, progress: 
         TrainingInterrupted: on Ctrl-C or SIGTERM, after the state was saved.
     """
     folder = Path(out_dir)
-    checkpoint = _claim(folder, recipe, resume)
+    checkpoint = _claim(folder, recipe, resume, from_previous)
     with (
         _quiet_lightning(),
         _without_worker_traceback(),
@@ -107,6 +122,7 @@ def fit(recipe: Recipe, out_dir: str | Path, *, resume: bool = False, progress: 
 
 def _fit(recipe: Recipe, folder: Path, checkpoint: Path | None, signals: StopSignals, progress: bool) -> FitResult:
     L.seed_everything(recipe.train.seed, workers=True, verbose=False)
+    require_sound(recipe.data)
     train_set = build_dataset(recipe.data, "train", augment=True, seed=recipe.train.seed)
     val_set = build_dataset(recipe.data, "val", augment=False)
     _check_sets(train_set, val_set)
@@ -124,6 +140,8 @@ def _fit(recipe: Recipe, folder: Path, checkpoint: Path | None, signals: StopSig
     log_every = max(1, min(10, len(train_set) // recipe.train.batch_size))  # steps; small sets are logged, too
     trainer = _trainer(recipe, folder, [*callbacks, checkpoints], log_every)
     rank, world_size = trainer.global_rank, trainer.world_size
+    if recipe.train.sync_batchnorm and world_size > 1:
+        synchronise_norms(model, native=trainer.strategy.root_device.type == "cuda")
     loader = train_loader(train_set, recipe, rank, world_size)
     assert isinstance(loader.batch_sampler, EpochBatches)
     checkpoints.steer(loader.batch_sampler, train_set)
@@ -146,7 +164,7 @@ def _starting_model(recipe: Recipe, label_space: LabelSpace, resumed: bool) -> S
     config = recipe.model.model_copy(update={"pretrained": False, "backbone_weights": None})
     model = build_model(config, label_space)
     if not resumed:
-        load_weights(model, start, other_classes=True)
+        load_weights(model, start, other_classes=True, partial=recipe.model.weights_partial)
     return model
 
 
@@ -155,16 +173,22 @@ def _trainer(recipe: Recipe, folder: Path, callbacks: list[Callback], log_every:
     on_gpu = torch.cuda.is_available() and values.accelerator in ("auto", "gpu", "cuda")
     if values.precision == "fp16" and not on_gpu:
         raise ConfigError("train.precision is fp16, which needs a CUDA GPU, and none is used; set bf16 or 32")
+    devices, nodes = _devices_and_nodes(values)
+    is_sharded = values.strategy == "fsdp"
+    if is_sharded and values.ema_decay is not None:
+        raise ConfigError("train.ema_decay averages whole models, train.strategy fsdp has none; leave out one of them")
     try:
         return L.Trainer(
             default_root_dir=folder,
             accelerator=values.accelerator,
-            devices=values.devices,
+            devices=devices,
+            num_nodes=nodes,
+            strategy=ModelParallelStrategy(save_distributed_checkpoint=False) if is_sharded else values.strategy,
             precision=_PRECISION[values.precision],
             max_epochs=values.epochs,
             accumulate_grad_batches=values.accumulate,
             gradient_clip_val=values.clip_norm,
-            sync_batchnorm=values.sync_batchnorm and on_gpu,
+            sync_batchnorm=False,  # Lightning's loses the activation of timm's norms, and runs on GPUs only
             log_every_n_steps=log_every,
             num_sanity_val_steps=0,  # the whole loop is tested; a sanity check would count into the scores
             use_distributed_sampler=False,  # our samplers know the processes, and repeat no validation image
@@ -181,6 +205,14 @@ def _trainer(recipe: Recipe, folder: Path, callbacks: list[Callback], log_every:
         ) from error
 
 
+def _devices_and_nodes(values: TrainConfig) -> tuple[int | Literal["auto"], int]:
+    """As the recipe says, or as torchrun has started processes."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return values.devices, values.nodes
+    here, everywhere = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+    return here, everywhere // here
+
+
 def _export(
     task: SegmentationTask,
     val_set: SegmentationDataset,
@@ -192,6 +224,9 @@ def _export(
     """Score the best model and write it as a folder of its own."""
     started = time.monotonic()
     recipe, model = task.recipe, task.model
+    if recipe.train.strategy == "fsdp":  # each process holds a part of it; one that is whole takes no gradients
+        sources = {"pretrained": False, "backbone_weights": None}
+        model = build_model(recipe.model.model_copy(update=sources), val_set.label_space)
     _load_best(model, checkpoints.best_path)
     predictor = Predictor(
         model,
@@ -219,9 +254,11 @@ def _load_best(model: Segmenter, path: Path) -> None:
     model.load_state_dict(weights)
 
 
-def _claim(folder: Path, recipe: Recipe, resume: bool) -> Path | None:
+def _claim(folder: Path, recipe: Recipe, resume: bool, from_previous: bool) -> Path | None:
     """The checkpoint to go on from; None for the beginning."""
-    last = folder / "checkpoints" / "last.ckpt"
+    if from_previous and not resume:
+        raise ConfigError("from_previous is for going on with a run; set resume as well (--resume --previous)")
+    last = folder / "checkpoints" / ("previous.ckpt" if from_previous else "last.ckpt")
     if getattr(rank_zero_only, "rank", 0) != 0:
         # Started by the first process, which has looked, and has begun to write.
         return last if resume and last.exists() else None
@@ -250,12 +287,17 @@ def _claim(folder: Path, recipe: Recipe, resume: bool) -> Path | None:
             f"{folder}: the recipe differs from the run's: {'; '.join(changed)}; resume with {saved}, or begin another "
             "run"
         )
+    remove_leftovers(last.parent)
+    previous = last.with_name("previous.ckpt")
     if not last.exists():
+        if previous.exists():
+            raise WeightsError(f"{last}: missing, but {previous.name} is there; go on from it with --resume --previous")
         return None  # stopped before the first checkpoint
-    if not zipfile.is_zipfile(last):
-        raise WeightsError(
-            f"{last}: not a whole checkpoint; remove it to begin the run anew, or restore it from a copy"
-        )
+    if not is_whole(last):
+        advice = "remove it to begin the run anew, or restore it from a copy"
+        if not from_previous and previous.exists() and is_whole(previous):
+            advice = f"{previous.name}, the one before it, is whole: go on from it with --resume --previous"
+        raise WeightsError(f"{last}: not a whole checkpoint, its end or a checksum is wrong; {advice}")
     return last
 
 
@@ -278,7 +320,7 @@ def _without_worker_traceback() -> Iterator[None]:
         text = str(error)
         if not text.startswith("Caught "):
             raise
-        raise DataError(text.rpartition("DataError: ")[2].strip()) from error
+        raise DataError(text.rpartition(f"{type(error).__name__}: ")[2].strip()) from error
 
 
 @contextlib.contextmanager
@@ -312,6 +354,7 @@ def _quiet_lightning() -> Iterator[None]:
 
 _EXPECTED_WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's, about its own use of torch
+    r".*overrides the configure_model callback.*",  # which shards in a strategy that refuses averaging
     r".*does not have many workers.*",  # a recipe may choose so; toy streets are kept in memory
     r".*your dataloader is not resumable.*",  # it is: Checkpoints tells the sampler where to go on
     r".*exists and is not empty.*",  # the run's own folder

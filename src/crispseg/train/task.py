@@ -15,10 +15,12 @@ from torch import Tensor
 
 from crispseg.config import Recipe
 from crispseg.errors import TrainingError
+from crispseg.losses import batch_of_all_processes
 from crispseg.metrics import SegmentationScores
 from crispseg.models import Segmenter
 from crispseg.train.batches import Batch
 from crispseg.train.optim import build_optimizer, build_schedule
+from crispseg.train.sharding import shard, whole
 from crispseg.types import SegmentationOutput
 
 __all__ = ["EpochScores", "SegmentationTask", "as_task", "step_seed"]
@@ -60,6 +62,7 @@ class SegmentationTask(L.LightningModule):
             self.model.to(memory_format=torch.channels_last)
         self.loss = loss
         self.recipe = recipe
+        self._is_sharded = False
         self.scores = SegmentationScores(model.num_classes)
         self.total_steps = 0  # of the optimiser, known once the loaders are
         self.batch_names: list[str] = []  # of the batches that the coming optimiser step is made of
@@ -67,6 +70,12 @@ class SegmentationTask(L.LightningModule):
         self.last_scores = EpochScores(math.nan, math.nan, {})
         self.scored_epoch = -1  # whose scores these are
         self.before_validation_step: Callable[[], None] | None = None
+
+    def configure_model(self) -> None:
+        """Divide the model among the processes, if the recipe says so; Lightning calls this once they are there."""
+        if self.recipe.train.strategy == "fsdp" and not self._is_sharded:
+            self._is_sharded = True
+            shard(self.model, self.trainer.strategy.root_device.type, self.trainer.world_size)
 
     # ── training ──
 
@@ -84,14 +93,14 @@ class SegmentationTask(L.LightningModule):
             self.batch_names.clear()
         self.batch_names += _names(batch)
         output = self.model(self._images(batch))
-        with torch.autocast(self.device.type, enabled=False):
+        with torch.autocast(self.device.type, enabled=False), batch_of_all_processes():
             terms = self.loss(_as_float32(output), _labels(batch))
             total = torch.stack(list(terms.values())).sum()
         self._require_finite(total, "the loss", terms)
-        self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()})
-        self.log("train/loss", total.detach(), prog_bar=True)
+        self.last_terms = self._of_whole_batch({"loss": total, **terms})
+        self.log_dict({f"train/{name}": value for name, value in self.last_terms.items() if name != "loss"})
+        self.log("train/loss", self.last_terms["loss"], prog_bar=True)
         self.log("train/lr", self.head_lr())
-        self.last_terms = {"loss": total.detach(), **{name: term.detach() for name, term in terms.items()}}
         return total
 
     def configure_gradient_clipping(
@@ -107,7 +116,7 @@ class SegmentationTask(L.LightningModule):
         """
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = whole(torch.nn.utils.get_total_norm(gradients))
         if self.recipe.train.precision != "fp16":
             self._require_finite(norm, "the gradient's norm", {})
         self.log("train/gradient_norm", norm)
@@ -166,6 +175,13 @@ class SegmentationTask(L.LightningModule):
         images = batch["image"]
         assert isinstance(images, Tensor)
         return images.contiguous(memory_format=torch.channels_last) if self.recipe.train.channels_last else images
+
+    def _of_whole_batch(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Values of this process's part of the batch to those of the batch of all processes, without gradient."""
+        values = torch.stack([term.detach() for term in terms.values()])
+        mean = self.trainer.strategy.reduce(values, reduce_op="mean")
+        assert isinstance(mean, Tensor)
+        return dict(zip(terms, mean, strict=True))
 
     def head_lr(self) -> float:
         """The coming step's learning rate of the head; the backbone's may be lower."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +13,20 @@ from torch import Tensor
 from crispseg.errors import ConfigError, DataError
 from crispseg.types import IGNORE_INDEX
 
-__all__ = ["ArrayLike", "to_array", "to_label_pair"]
+__all__ = [
+    "Absent",
+    "ArrayLike",
+    "absent_score",
+    "check_radii",
+    "count_pairs",
+    "share",
+    "to_array",
+    "to_image_pair",
+    "to_label_pair",
+]
+
+Absent = Literal["skip", "one"]
+"""What a class scores that occurs nowhere: NaN, which means leave out, or 1 as in the papers' code."""
 
 ArrayLike = npt.NDArray[Any] | Tensor
 """A NumPy array or a tensor on any device."""
@@ -71,6 +86,41 @@ def to_label_pair(
         np.copyto(as_bytes, np.uint8(IGNORE_INDEX), where=void)
         ids.append(as_bytes)
     return ids[0], ids[1]
+
+
+def to_image_pair(
+    prediction: ArrayLike, labels: ArrayLike, num_classes: int, ignore_index: int = IGNORE_INDEX
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Do what `to_label_pair` does, for the maps (H, W) of one image; another shape is a DataError."""
+    predicted, true = to_label_pair(prediction, labels, num_classes, ignore_index)
+    if predicted.ndim != 2:
+        raise DataError(f"label maps have the shape {predicted.shape}; (H, W), one image, expected")
+    return predicted, true
+
+
+def check_radii(radii_px: Sequence[float]) -> None:
+    """Refuse radii that are none, negative or not finite with a ConfigError."""
+    if not len(radii_px) or not all(math.isfinite(radius) and radius >= 0 for radius in radii_px):
+        raise ConfigError(f"radii_px is {tuple(radii_px)}; at least one expected, each finite and not negative")
+
+
+def absent_score(absent: Absent) -> float:
+    """Score of a class that occurs nowhere; an unknown rule is a ConfigError."""
+    if absent not in ("skip", "one"):
+        raise ConfigError(f"absent is {absent!r}; 'skip' or 'one' expected")
+    return math.nan if absent == "skip" else 1.0
+
+
+def count_pairs(rows: npt.NDArray[np.uint8], columns: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """How many pixels have each pair of values: (256, 256)."""
+    paired = rows.astype(np.uint16) << 8
+    paired |= columns
+    return np.bincount(paired.ravel(), minlength=256 * 256).reshape(256, 256).astype(np.int64, copy=False)
+
+
+def share(part: npt.NDArray[Any], whole: npt.NDArray[Any], of_nothing: float) -> npt.NDArray[np.float64]:
+    """``part / whole``, and `of_nothing` where the whole is 0."""
+    return np.where(whole > 0, part / np.where(whole > 0, whole, 1), of_nothing)
 
 
 def _listed(wrong: npt.NDArray[Any], at_most: int = 5) -> str:

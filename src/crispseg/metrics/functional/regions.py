@@ -1,4 +1,4 @@
-"""Scores that follow from the confusion counts: IoU, mean IoU, pixel accuracy.
+"""Scores that follow from the confusion counts: IoU by class and category, and accuracies.
 
 Counts of any number of images add up, and the scores of a data set are taken from their sum. The mean of the IoU of
 single images is another number, and not the one that papers report.
@@ -10,11 +10,26 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.errors import ConfigError, DataError
-from crispseg.metrics.functional.arrays import ArrayLike, to_array, to_label_pair
-from crispseg.metrics.functional.boundary_f import Absent
-from crispseg.types import IGNORE_INDEX
+from crispseg.metrics.functional.arrays import (
+    Absent,
+    ArrayLike,
+    absent_score,
+    count_pairs,
+    share,
+    to_array,
+    to_label_pair,
+)
+from crispseg.types import IGNORE_INDEX, LabelSpace
 
-__all__ = ["confusion_counts", "iou_from_counts", "mean_iou", "pixel_accuracy"]
+__all__ = [
+    "category_iou",
+    "class_accuracy",
+    "confusion_counts",
+    "frequency_weighted_iou",
+    "iou_from_counts",
+    "mean_iou",
+    "pixel_accuracy",
+]
 
 
 def confusion_counts(
@@ -40,10 +55,7 @@ def confusion_counts(
                [0, 1]])
     """
     predicted, true = to_label_pair(prediction, labels, num_classes, ignore_index)
-    paired = true.astype(np.uint16) << 8  # truth in the high byte; ignored pixels go to row 255, no class's
-    paired |= predicted
-    counts = np.bincount(paired.ravel(), minlength=256 * 256).reshape(256, 256)
-    return counts[:num_classes, :num_classes].astype(np.int64)
+    return count_pairs(true, predicted)[:num_classes, :num_classes].copy()  # row 255, the ignored pixels, is no class's
 
 
 def iou_from_counts(counts: ArrayLike, absent: Absent = "skip") -> npt.NDArray[np.float64]:
@@ -64,12 +76,10 @@ def iou_from_counts(counts: ArrayLike, absent: Absent = "skip") -> npt.NDArray[n
         >>> iou_from_counts(np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]]))
         array([0.5, 0.5, nan])
     """
-    if absent not in ("skip", "one"):
-        raise ConfigError(f"absent is {absent!r}; 'skip' or 'one' expected")
+    of_absent = absent_score(absent)
     table = _square(counts)
     right = np.diag(table)
-    union = table.sum(axis=0) + table.sum(axis=1) - right
-    return np.where(union > 0, right / np.maximum(union, 1), np.nan if absent == "skip" else 1.0)
+    return share(right, table.sum(axis=0) + table.sum(axis=1) - right, of_absent)
 
 
 def mean_iou(counts: ArrayLike, absent: Absent = "skip") -> float:
@@ -106,6 +116,81 @@ def pixel_accuracy(counts: ArrayLike) -> float:
     table = _square(counts)
     total = table.sum()
     return float(np.trace(table) / total) if total else float("nan")
+
+
+def class_accuracy(counts: ArrayLike) -> npt.NDArray[np.float64]:
+    """Share of each class's pixels that are predicted as that class: its recall, TP / (TP + FN).
+
+    Args:
+        counts: (K, K), rows = truth, summed over the whole set.
+
+    Returns:
+        (K,) float64 in [0, 1]; NaN for a class that the truth does not show. Their mean is the mean class accuracy.
+
+    Example:
+        >>> class_accuracy(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
+        array([0.75, 1.  ,  nan])
+    """
+    table = _square(counts)
+    return share(np.diag(table), table.sum(axis=1), np.nan)
+
+
+def frequency_weighted_iou(counts: ArrayLike) -> float:
+    """Mean of the classes' IoU, each weighed by its share of the true pixels (Long et al., FCN, CVPR 2015).
+
+    Args:
+        counts: (K, K), rows = truth, summed over the whole set.
+
+    Returns:
+        In [0, 1]; NaN if no pixel was counted. A class that the truth does not show weighs nothing.
+
+    Example:
+        >>> round(frequency_weighted_iou(np.array([[3, 1], [0, 4]])), 3)  # 0.75 and 0.8
+        0.775
+    """
+    table = _square(counts)
+    total = table.sum()
+    frequency = table.sum(axis=1) / max(total, 1)
+    return float(frequency @ iou_from_counts(table, "one")) if total else float("nan")
+
+
+def category_iou(counts: ArrayLike, label_space: LabelSpace) -> dict[str, float]:
+    """IoU of the categories of a label table: within a category, every class is right.
+
+    Equal to the official Cityscapes evaluation where only the table's classes are predicted; over raw ids see
+    `cityscapes_scores`.
+
+    Args:
+        counts: (K, K), rows = truth, summed over the whole set.
+        label_space: K classes, of which some have a category. Those without belong to none.
+
+    Returns:
+        By category in the table's order; NaN for one that is neither in the truth nor predicted.
+
+    Raises:
+        DataError: if `counts` is not (K, K).
+        ConfigError: if no class of the table has a category.
+
+    Example:
+        >>> pairs = (("car", "vehicle"), ("bus", "vehicle"), ("sky", "sky"))
+        >>> space = LabelSpace.from_dict({"classes": [{"name": name, "category": group} for name, group in pairs]})
+        >>> category_iou(np.array([[2, 1, 1], [0, 4, 0], [0, 0, 2]]), space)
+        {'vehicle': 0.875, 'sky': 0.6666666666666666}
+    """
+    table = _square(counts)
+    if len(table) != label_space.num_classes:
+        raise DataError(
+            f"counts are of {len(table)} classes, label table {label_space.name!r} has {label_space.num_classes}; "
+            "count with the same table"
+        )
+    if not label_space.categories:
+        raise ConfigError(f"label table {label_space.name!r} has no categories; give its classes a 'category'")
+    member = np.array(
+        [[entry.category == name for entry in label_space.classes] for name in label_space.categories], dtype=np.int64
+    )
+    right = np.einsum("ck,kl,cl->c", member, table, member)
+    union = member @ (table.sum(axis=0) + table.sum(axis=1)) - right
+    return dict(zip(label_space.categories, share(right, union, np.nan).tolist(), strict=True))
 
 
 def _square(counts: ArrayLike) -> npt.NDArray[np.int64]:

@@ -1,0 +1,83 @@
+"""``crispseg compare``: whether evaluations of the same images differ by more than chance."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crispseg.cli.console import make_progress, out_console
+from crispseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from crispseg.evaluate import Comparison
+    from crispseg.pictures import Picture
+
+__all__ = ["compare"]
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Two or more folders of [b]crispseg evaluate … --out[/b]; the others are held against the first."
+        ),
+    ],
+    resamples: Annotated[int, typer.Option(min=1, help="How often images are drawn anew.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    common: Annotated[bool, typer.Option("--common", help="Compare on the images that all runs have.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write compare.json and compare.md here.")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Plot mIoU at distance, of runs with the same [b]--crop-factors[/b]."),
+    ] = None,
+) -> None:
+    """Compare scores of the same images: differences per class, with 95 % intervals from a paired bootstrap."""
+    from crispseg.cli.scores import comparison_table
+    from crispseg.evaluate import compare as compare_runs
+    from crispseg.io import atomic_write, write_png
+
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise ConfigError(f"--plot {plot}: a name that ends in .png expected")
+
+    with make_progress() as progress:
+        task = progress.add_task("comparing", total=None)
+        comparison = compare_runs(
+            runs,
+            resamples,
+            seed,
+            common=common,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    picture = None if plot is None else _plot(comparison, plot)
+    console = out_console()
+    for run in comparison.runs[1:]:
+        console.print(comparison_table(comparison, run))
+    if plot is not None and picture is not None:
+        write_png(plot, picture)
+        console.print(f"written: {plot}", soft_wrap=True)
+    if out is not None:
+        for name, text in (("compare.json", comparison.to_json()), ("compare.md", comparison.to_markdown())):
+            with atomic_write(out / name) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        console.print(f"written: {out / 'compare.json'}, {out / 'compare.md'}", soft_wrap=True)
+
+
+def _plot(comparison: Comparison, path: Path) -> Picture:
+    from crispseg.pictures import plot_iou_at_distance
+
+    mean_iou = comparison.mean_iou_at_distance()
+    shares = [share for by_factor in mean_iou.values() for share in by_factor.values()]
+    if not shares:
+        raise ConfigError(
+            f"--plot {path}: not all runs have IoU at distance with the same crops; evaluate each of them with the "
+            "same --crop-factors first"
+        )
+    if all(math.isnan(share) for share in shares):
+        raise ConfigError(
+            f"--plot {path}: the images have no room for any of the crops; evaluate with smaller --crop-factors and a "
+            "smaller --crop-margin"
+        )
+    return plot_iou_at_distance(mean_iou)

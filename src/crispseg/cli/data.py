@@ -1,0 +1,231 @@
+"""``crispseg data``: look at a data set before training does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crispseg.cli.console import make_progress, out_console
+from crispseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from crispseg.config import DataConfig
+    from crispseg.data import DataReport, SegmentationDataset
+    from crispseg.pictures import Picture
+
+__all__ = ["data_app"]
+
+EXIT_UNSOUND = 2
+_LISTED = 20  # problems of a kind that are printed; --out has all
+
+data_app = typer.Typer(
+    no_args_is_help=True, help="Look at a data set before training does: check its files, preview its samples."
+)
+
+Root = Annotated[
+    str | None, typer.Argument(help="The data set's folder.", show_default="the recipe's; toy_streets needs none")
+]
+LayoutName = Annotated[
+    str | None,
+    typer.Option("--layout", metavar="NAME", help="cityscapes, camvid, …; see docs/datasets.md.", show_default=False),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(metavar="NAME-or-YAML", help="Another label table.", show_default="the layout's own"),
+]
+RecipeName = Annotated[
+    str | None,
+    typer.Option("--recipe", metavar="RECIPE", help="Take the data section of a recipe.", show_default=False),
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="Change a value of the recipe, such as data.crop_hw=[512,512]."),
+]
+
+
+@data_app.command()
+def check(
+    root: Root = None,
+    layout: LayoutName = None,
+    labels: Labels = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="May be given often.", show_default="those for training and validation"),
+    ] = None,
+    recipe: RecipeName = None,
+    set_: Changes = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the report as JSON, problems in full.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="That read files.", show_default="one per core, eight at most")
+    ] = None,
+) -> None:
+    """Read every file, count what is in it, and list all that is wrong; then the exit status is 2."""
+    from crispseg.data import data_check
+    from crispseg.io import atomic_write
+
+    config = _data_section(root, layout, labels, recipe, set_)
+    with make_progress() as progress:
+        task = progress.add_task("reading", total=None)
+        report = data_check(
+            config,
+            split,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+            threads=threads,
+        )
+    console = out_console()
+    if report.splits:
+        console.print(_splits_table(report))
+    if any(any(split.class_pixels) for split in report.splits):
+        console.print(_classes_table(report))
+    _print_problems(report)
+    if out is not None:
+        with atomic_write(out) as temporary:
+            temporary.write_text(json.dumps(report.to_dict(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        console.print(f"written: {out}", soft_wrap=True)
+    if not report.sound:
+        raise typer.Exit(EXIT_UNSOUND)
+
+
+@data_app.command()
+def preview(
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="The sheet to write.")],
+    root: Root = None,
+    layout: LayoutName = None,
+    labels: Labels = None,
+    split: Annotated[str, typer.Option(metavar="NAME", help="Whose samples.")] = "train",
+    count: Annotated[int, typer.Option(min=1, help="Samples on the sheet, evenly spaced over the split.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Of the augmentation.")] = 0,
+    recipe: RecipeName = None,
+    set_: Changes = None,
+) -> None:
+    """Write a sheet of samples: as stored, and after augmentation with their labels and boundaries."""
+    from crispseg.data import build_dataset
+    from crispseg.io import write_png
+
+    if out.suffix.lower() != ".png":
+        raise ConfigError(f"--out {out}: a name that ends in .png was expected")
+    config = _data_section(root, layout, labels, recipe, set_).model_copy(update={"cache": False})
+    dataset = build_dataset(config, split, augment=True, seed=seed)
+    indices = list(dict.fromkeys(round(step * (len(dataset) - 1) / max(count - 1, 1)) for step in range(count)))
+    write_png(out, _sheet(dataset, indices))
+    out_console().print(
+        f"{out}: {len(indices)} of {len(dataset)} samples of {split}, crops of "
+        f"{config.crop_hw[0]}×{config.crop_hw[1]} (height × width)",
+        soft_wrap=True,
+    )
+
+
+def _data_section(
+    root: str | None, layout: str | None, labels: str | None, recipe: str | None, changes: list[str] | None
+) -> DataConfig:
+    """The section that the options describe: a recipe's, or the defaults, with what was given put in."""
+    from crispseg.config import DataConfig
+    from crispseg.recipes import load_recipe
+
+    if recipe is None:
+        if changes:
+            raise ConfigError("--set changes a recipe's values; name the recipe with --recipe")
+        if layout is None:
+            raise ConfigError("--layout NAME or --recipe RECIPE is missing: how do the files lie?")
+    section = DataConfig() if recipe is None else load_recipe(recipe, changes or []).data
+    given = {"root": root, "layout": layout, "labels": labels}
+    return section.model_copy(update={key: value for key, value in given.items() if value is not None})
+
+
+def _splits_table(report: DataReport) -> Table:
+    """A row per split: how many samples, and their sizes."""
+    from rich.table import Table
+
+    where = f"{report.root}, " if report.root else ""
+    table = Table(title=f"{where}layout {report.layout}, label table {report.label_table}", title_justify="left")
+    table.add_column("split")
+    for name in ("images", "readable", "smallest", "median", "largest", "sizes", "ignored"):
+        table.add_column(name, justify="right")
+    for split in report.splits:
+        sizes = ("–" if size is None else f"{size[0]}×{size[1]}" for size in _sizes(split))
+        pixels = split.ignored_pixels + sum(split.class_pixels)
+        ignored = f"{100 * split.ignored_pixels / pixels:.1f} %" if pixels else "–"
+        table.add_row(split.split, str(split.images), str(split.readable), *sizes, str(split.sizes), ignored)
+    return table
+
+
+def _sizes(split: Any) -> tuple[tuple[int, int] | None, ...]:
+    return split.smallest_hw, split.median_hw, split.largest_hw
+
+
+def _classes_table(report: DataReport) -> Table:
+    """A row per class: its share of the labelled pixels, and the samples that hold it, split by split."""
+    from rich.table import Table
+
+    table = Table(title="classes: share of the labelled pixels, images that hold it", title_justify="left")
+    table.add_column("class")
+    for split in report.splits:
+        table.add_column(f"{split.split} %", justify="right")
+        table.add_column("images", justify="right")
+    for index, name in enumerate(report.class_names):
+        cells: list[str] = []
+        for split in report.splits:
+            share = 100 * split.class_pixels[index] / max(sum(split.class_pixels), 1)
+            cells += [f"{share:.3f}" if split.class_pixels[index] else "–", str(split.class_images[index])]
+        table.add_row(name, *cells, style=None if any(cell != "–" for cell in cells[::2]) else "dim")
+    return table
+
+
+def _print_problems(report: DataReport) -> None:
+    console = out_console()
+    if report.sound:
+        console.print("nothing is wrong", style="green")
+        return
+    details: dict[str, list[str]] = {}
+    for problem in report.problems:
+        details.setdefault(problem.kind, []).append(problem.detail)
+    for kind, lines in details.items():
+        console.print(f"{len(lines)} × {kind}", style="bold red")
+        for line in lines[:_LISTED]:
+            console.print(f"  {line}", soft_wrap=True, markup=False)
+        if len(lines) > _LISTED:
+            console.print(f"  and {len(lines) - _LISTED} more; --out FILE has all", style="dim")
+    for split in report.splits:
+        listed = ", ".join(f"{raw} ({pixels} px in {images})" for raw, (pixels, images) in split.unknown_ids.items())
+        if listed:
+            console.print(f"{split.split}: unknown ids, pixels and images: {listed}", soft_wrap=True, markup=False)
+
+
+def _sheet(dataset: SegmentationDataset, indices: list[int]) -> Picture:
+    """A row per sample, and a legend of the classes on the sheet."""
+    import numpy as np
+
+    from crispseg import pictures
+
+    space = dataset.label_space
+    rows: list[list[Picture]] = []
+    captions: list[list[str]] = []
+    seen: set[int] = set()
+    for index in indices:
+        item = dataset[index]
+        image = (item["image"].numpy().transpose(1, 2, 0) * 255).round().astype(np.uint8)
+        labels = item["labels"].numpy()
+        seen |= {*np.unique(labels).tolist()}
+        stored = dataset.sample(index)
+        rows.append(
+            [
+                pictures.overlay(stored.image, stored.labels, space.palette),
+                image,
+                pictures.overlay(image, labels, space.palette),
+                pictures.boundary_picture(labels),
+            ]
+        )
+        captions.append([item["name"], "augmented", "labels", "boundaries"])
+    grid = pictures.sheet(rows, captions, cell_width=_CELL_WIDTH)
+    legend = pictures.legend(space, only=sorted(seen), columns=min(len(seen), 6))
+    return pictures.sheet([[grid], [legend]], gap=0)
+
+
+_CELL_WIDTH = 320

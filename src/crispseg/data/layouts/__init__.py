@@ -1,0 +1,177 @@
+"""Where the files of a data set lie. A layout is a function from a configuration and a split to a source of samples.
+
+A split's name may join several with a plus: ``train+val``. docs/datasets.md has each data set's folders in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from crispseg.config import DataConfig
+from crispseg.data.label_files import CAMVID_FORMAT, PNG_FORMAT, LabelFormat, mat_format
+from crispseg.data.layouts.choices import camvid_split, coco_stuff_split, kitti_fold, pascal_context_split
+from crispseg.data.layouts.files import IMAGE_ENDINGS, FindRecords, PairedFolders, existing_root, first_existing
+from crispseg.data.records import FileSource, Record, SampleSource
+from crispseg.data.toy_streets import ToyStreets
+from crispseg.errors import DataError, nearest_name
+from crispseg.labels import label_space
+from crispseg.types import LabelSpace
+
+__all__ = ["LAYOUTS", "Layout", "split_parts"]
+
+Layout = Callable[[DataConfig, str], tuple[SampleSource, LabelSpace]]
+
+
+def split_parts(split: str) -> list[str]:
+    """The splits that a name joins.
+
+    Raises:
+        DataError: if one is empty or comes twice.
+
+    Example:
+        >>> split_parts("train+val"), split_parts("test")
+        (['train', 'val'], ['test'])
+    """
+    parts = split.split("+")
+    if not all(parts) or len(set(parts)) < len(parts):
+        raise DataError(f"split {split!r}: names joined with '+', each once, were expected, as in train+val")
+    return parts
+
+
+def _of_files(table: str, holds: str, find: FindRecords, label_format: LabelFormat = PNG_FORMAT) -> Layout:
+    """The layout of a data set on disk.
+
+    Args:
+        table: its label table, where the section names no other.
+        holds: what the root must hold, in words.
+        find: finds a split's files.
+        label_format: of the label files.
+    """
+
+    def layout(config: DataConfig, split: str) -> tuple[SampleSource, LabelSpace]:
+        root = existing_root(config, holds)
+        space = label_space(config.labels or table)
+        records = [record for part in split_parts(split) for record in find(config, root, part)]
+        return FileSource(records, space, label_format), space
+
+    return layout
+
+
+def _pascal_context(config: DataConfig, split: str) -> tuple[SampleSource, LabelSpace]:
+    """VOC 2010's images with the owners' LabelMap files, or with the PNG files that other libraries make of them."""
+    holds = "VOC 2010's folders JPEGImages and ImageSets, and trainval with the owners' .mat files"
+    folder = first_existing(existing_root(config, holds), "trainval", "SegmentationClassContext")
+    table, ending, label_format = "pascal_context", ".mat", mat_format("LabelMap")
+    if folder == "SegmentationClassContext":
+        table, ending, label_format = "pascal_context_png", ".png", PNG_FORMAT
+    return _of_files(table, holds, pascal_context_split(folder, ending), label_format)(config, split)
+
+
+def _folder(config: DataConfig, split: str) -> tuple[SampleSource, LabelSpace]:
+    """``ROOT/images/SPLIT/*``, ``ROOT/labels/SPLIT/*.png`` and ``ROOT/labels.yaml``."""
+    holds = "folders images and labels, and a table labels.yaml"
+    table = existing_root(config, holds) / "labels.yaml"
+    if config.labels is None and not table.is_file():
+        raise DataError(
+            f"{table}: no such file; write a label table, for instance 'classes: [background, crack]' "
+            "where label files hold 0 and 1, or set data.labels to a table's name or path"
+        )
+    return _of_files(str(table), holds, _folder_split)(config, split)
+
+
+def _folder_split(config: DataConfig, root: Path, split: str) -> list[Record]:
+    """The split ``all`` means a folder without splits: the files lie in ``images`` and ``labels`` themselves."""
+    below = "" if split == "all" and not (root / "images" / "all").is_dir() else "/{split}"
+    return PairedFolders((f"images{below}",), (f"labels{below}",), IMAGE_ENDINGS, (".png",))(config, root, split)
+
+
+def _toy_streets(config: DataConfig, split: str) -> tuple[SampleSource, LabelSpace]:
+    """Streets made on the fly; the splits train, val and test never share a picture."""
+    if split not in _TOY_SPLITS:
+        raise DataError(f"toy_streets has no split {split!r}; {nearest_name(split, _TOY_SPLITS)}")
+    count = config.toy_train_images if split == "train" else config.toy_val_images
+    table = label_space(config.labels or "toy_streets")
+    return ToyStreets(count, config.toy_size_hw, (config.toy_seed, _TOY_SPLITS[split]), f"toy_{split}"), table
+
+
+_TOY_SPLITS = {"train": 0, "val": 1, "test": 2}
+_OWNERS_SPLITS = {"train": "training", "val": "validation"}
+_PNG, _JPEG = (".png",), (".jpg",)
+
+# Every archive of Cityscapes brings its licence and a folder; some unpack each into a folder of its own.
+_CITYSCAPES_IMAGES = (
+    "leftImg8bit/{split}",
+    "leftImg8bit_trainvaltest/leftImg8bit/{split}",
+    "leftImg8bit_trainextra/leftImg8bit/{split}",
+)
+
+LAYOUTS: dict[str, Layout] = {
+    "toy_streets": _toy_streets,
+    "folder": _folder,
+    "cityscapes": _of_files(
+        "cityscapes",
+        "folders leftImg8bit and gtFine",
+        PairedFolders(
+            _CITYSCAPES_IMAGES,
+            ("gtFine/{split}", "gtFine_trainvaltest/gtFine/{split}"),
+            ("_leftImg8bit.png",),
+            ("_gtFine_labelIds.png",),
+            deep=True,
+        ),
+    ),
+    "cityscapes_coarse": _of_files(
+        "cityscapes",
+        "folders leftImg8bit and gtCoarse",
+        PairedFolders(
+            _CITYSCAPES_IMAGES,
+            ("gtCoarse/{split}", "gtCoarse/gtCoarse/{split}"),
+            ("_leftImg8bit.png",),
+            ("_gtCoarse_labelIds.png",),
+            deep=True,
+        ),
+    ),
+    "camvid": _of_files(
+        "camvid",
+        "folders train, trainannot, val and valannot with PNG files",
+        PairedFolders(("{split}",), ("{split}annot",), _PNG, _PNG),
+    ),
+    "camvid_original": _of_files(
+        "camvid_original",
+        "folders 701_StillsRaw_full and LabeledApproved_full",
+        camvid_split(PairedFolders(("701_StillsRaw_full",), ("LabeledApproved_full",), _PNG, ("_L.png",))),
+        CAMVID_FORMAT,
+    ),
+    "kitti": _of_files(
+        "cityscapes",
+        "a folder training that holds image_2 and semantic",
+        kitti_fold(PairedFolders(("training/image_2",), ("training/semantic",), _PNG, _PNG)),
+    ),
+    "bdd100k": _of_files(
+        "bdd100k",
+        "folders images/10k and labels/sem_seg/masks",
+        PairedFolders(  # as they are today, and as the first release had them
+            ("images/10k/{split}", "seg/images/{split}", "images/{split}"),
+            ("labels/sem_seg/masks/{split}", "seg/labels/{split}", "labels/{split}"),
+            _JPEG,
+            ("_train_id.png", ".png"),
+        ),
+    ),
+    "ade20k": _of_files(
+        "ade20k",
+        "folders images and annotations",
+        PairedFolders(("images/{split}",), ("annotations/{split}",), _JPEG, _PNG, _OWNERS_SPLITS),
+    ),
+    "pascal_context": _pascal_context,
+    "coco_stuff10k": _of_files(
+        "coco_stuff10k", "folders images, annotations and imageLists", coco_stuff_split, mat_format("S")
+    ),
+    "mapillary": _of_files(
+        "mapillary",
+        "folders training and validation, each with images and labels",
+        PairedFolders(  # version 1.2, and the labels of 1.2 in the archive of version 2.0
+            ("{split}/images",), ("{split}/labels", "{split}/v1.2/labels"), _JPEG, _PNG, _OWNERS_SPLITS
+        ),
+    ),
+}
+"""Every layout by its name in a recipe."""
