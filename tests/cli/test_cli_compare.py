@@ -9,7 +9,8 @@ from typer.testing import CliRunner, Result
 
 from crispseg.cli import app
 from crispseg.evaluate import evaluate_folders
-from crispseg.io import write_png
+from crispseg.io import read_image, write_png
+from crispseg.pictures import plot_iou_at_distance
 from crispseg.types import LabelSpace
 
 SPACE = LabelSpace.from_dict({"name": "two", "classes": ["ground", "sky"]})
@@ -29,7 +30,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("plain", "right", "fewer"):
         skip = name == "fewer"
         masks = folder / "masks"
-        evaluate_folders(masks / name, masks / "labels", SPACE, (0, 2), out=folder / name, skip_bad=skip)
+        crops = {} if name == "fewer" else {"crop_factors_px": (0, 1, 2), "crop_margin_px": 1}
+        evaluate_folders(masks / name, masks / "labels", SPACE, (0, 2), out=folder / name, skip_bad=skip, **crops)
     return folder
 
 
@@ -64,3 +66,29 @@ def test_one_run_is_not_enough(runs: Path):
     result = invoke(runs / "plain")
     assert result.exit_code == 2
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_iou_at_distance_is_plotted(runs: Path, tmp_path: Path):
+    result = invoke(runs / "plain", runs / "right", "--resamples", 20, "--plot", tmp_path / "distance.png")
+    assert result.exit_code == 0, result.output
+    assert "distance.png" in result.stdout
+    assert "IoU crop 2" in result.stdout
+    numbers = {}
+    for name in ("plain", "right"):
+        by_factor = json.loads((runs / name / "scores.json").read_text())["mean_distance_iou"]
+        numbers[str(runs / name)] = {int(factor): share for factor, share in by_factor.items()}
+    np.testing.assert_array_equal(read_image(tmp_path / "distance.png"), plot_iou_at_distance(numbers))
+
+
+def test_what_cannot_be_plotted_is_named(runs: Path, tmp_path: Path):
+    result = invoke(runs / "right", runs / "fewer", "--common", "--plot", tmp_path / "distance.png")
+    assert result.exit_code == 2
+    assert "--crop-factors" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "ends in .png" in invoke(runs / "plain", runs / "right", "--plot", tmp_path / "distance.pdf").stderr
+    for name in ("a", "b"):
+        masks = runs / "masks"
+        evaluate_folders(masks / "right", masks / "labels", SPACE, (1,), crop_factors_px=(400,), out=tmp_path / name)
+    result = invoke(tmp_path / "a", tmp_path / "b", "--plot", tmp_path / "distance.png")
+    assert "no room for any of the crops" in result.stderr
+    assert not (tmp_path / "distance.png").exists()

@@ -1,4 +1,4 @@
-"""Instance-weighted IoU of files: against the functions on the maps that were written, which equal the official code."""
+"""Instance-weighted IoU of files: against the functions on the maps written, which equal the official code."""
 
 import math
 from functools import reduce
@@ -149,11 +149,14 @@ def test_bad_instance_files_are_named(tmp_path: Path):
     write_png(third, np.full((20, 24), 61_000, np.uint16))
     with pytest.raises(DataError) as caught:
         evaluate_folders(masks, labels, "cityscapes", (1,), workers=1)
-    for part in ("instance file that cannot be read", "000001_000019_gtFine_instanceIds.png is 3×4"):
+    parts = (
+        "3 images cannot be scored: 2 × instance file that cannot be read",
+        f"{first}: not an image",
+        f"{second} is 3×4",
+        f"{third}: instances of the ids 61 found, which the label table 'cityscapes' does not know",
+    )
+    for part in parts:  # all of it at once
         assert part in str(caught.value)
-    first.unlink()
-    with pytest.raises(DataError, match=r"town_000002_000019: instances holds ids .* does not know: 61"):
-        evaluate_folders(masks, labels, "cityscapes", (1,), skip_bad=False, workers=1)
 
 
 def stop(done: int, total: int) -> None:
@@ -183,7 +186,7 @@ def test_a_stopped_run_goes_on_and_sees_changed_instances(tmp_path: Path):
 def test_records_hold_whole_numbers(tmp_path: Path):
     evaluate_folders(*write_cityscapes(tmp_path, 2), "cityscapes", (1,), out=tmp_path / "out")
     for index, record in enumerate(RecordFile(tmp_path / "out")):
-        assert record.raw_confusion.sum() == made_up(index)[1].size  # void and ignored ids as well
+        assert record.raw_confusion[:, 2].sum() == made_up(index)[1].size  # void and ignored ids as well
         counts = cityscapes_counts(*made_up(index))
         np.testing.assert_allclose(record.instances[:, 3] / 2**24, counts.instance_total[record.instances[:, 0]])
         assert len(record.instances) == (counts.instance_total > 0).sum()

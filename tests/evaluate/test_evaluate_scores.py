@@ -3,6 +3,7 @@
 import json
 import math
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -197,3 +198,26 @@ def test_details_stand_in_markdown_and_summary():
     assert row.split(" | ")[1:4] == [f"{100 * by_class['road']:.1f}" for by_class in shares]
     assert f"class accuracy {100 * np.nanmean(list(scores.class_accuracy.values())):.1f}" in scores.summary()
     assert "skipped" not in scores.summary()
+
+
+def test_scores_are_equal_if_their_values_are_and_nan_is_equal_to_nan():
+    one, two = (evaluate(Shifted(), MadeUpSet(), RADII) for _ in range(2))
+    assert math.isnan(one.iou["ghost"])
+    assert one == two
+    assert one.iou is not two.iou
+    assert one != replace(two, pixel_accuracy=two.pixel_accuracy + 1e-12)
+    assert one != replace(two, iou={**two.iou, "ghost": 0.0})
+    assert one != replace(two, iou={**two.iou, "sky": float("nan")})
+    assert one != replace(two, boundary_f={1: two.boundary_f[1]})
+    assert one != replace(two, boundary_f={**two.boundary_f, 1: two.boundary_f[2.5]})
+    assert one != replace(two, skipped=1)
+    assert one != one.to_dict()
+
+
+def test_the_summary_holds_the_main_scores_only():
+    scores = evaluate(Shifted(), MadeUpSet(), RADII, crop_factors_px=(0,))
+    names = ["images", "mean_iou", "pixel_accuracy", "mean_boundary_f", "iou", "boundary_f"]
+    summary, values = scores.summary_dict(), scores.to_dict()
+    assert list(summary) == [*names, "averaging"]
+    assert all(summary[name] == values[name] for name in names)
+    assert summary["averaging"] == {name: values["averaging"][name] for name in names[1:]}

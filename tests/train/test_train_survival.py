@@ -23,7 +23,7 @@ def files_in(folder):
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_ten_times_ends_as_if_it_had_not_been(tiny, tmp_path):
-    recipe = tiny("train.epochs=8", "train.save_every_steps=3", "train.validate_every=2")
+    recipe = tiny("train.epochs=40", "train.save_every_steps=3", "train.validate_every=8")
     fit(recipe, tmp_path / "whole", progress=False)
     context = clean_processes()
 
@@ -39,7 +39,7 @@ def test_a_run_that_is_killed_ten_times_ends_as_if_it_had_not_been(tiny, tmp_pat
     while kills < 10:
         process = start(resume=(tmp_path / "run" / "recipe.yaml").exists())
         if kills % 2:  # after a while, wherever that is
-            time.sleep(draw.uniform(0.1, 1.0))
+            time.sleep(draw.uniform(0.1, 0.7))
         else:  # while a checkpoint is being written, if it comes to that
             deadline = time.monotonic() + 2
             while not list((tmp_path / "run").glob("checkpoints/.*.new-*")) and time.monotonic() < deadline:

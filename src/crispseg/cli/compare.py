@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crispseg.cli.console import make_progress, out_console
+from crispseg.cli.console import make_progress, out_console, print_table
 from crispseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def compare(
     picture = None if plot is None else _plot(comparison, plot)
     console = out_console()
     for run in comparison.runs[1:]:
-        console.print(comparison_table(comparison, run))
+        print_table(console, comparison_table(comparison, run))
     if plot is not None and picture is not None:
         write_png(plot, picture)
         console.print(f"written: {plot}", soft_wrap=True)

@@ -6,9 +6,18 @@ import logging
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
 from rich.text import Text
 
-__all__ = ["error_console", "make_progress", "out_console", "print_error", "seconds_in_words", "show_log"]
+__all__ = [
+    "error_console",
+    "make_progress",
+    "out_console",
+    "print_error",
+    "print_table",
+    "seconds_in_words",
+    "show_log",
+]
 
 
 def out_console() -> Console:
@@ -24,6 +33,17 @@ def error_console() -> Console:
 def print_error(message: str) -> None:
     """One ``error: …`` line on stderr, red on a terminal, never broken to the terminal's width."""
     error_console().print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """A table with title and caption on lines of their own: rich breaks them to the table's width, however narrow."""
+    title, table.title = table.title, None
+    caption, table.caption = table.caption, None
+    if title:
+        console.print(title, style="italic", soft_wrap=True)
+    console.print(table)
+    if caption:
+        console.print(caption, style="dim", soft_wrap=True)
 
 
 class _ToStderr(logging.Handler):

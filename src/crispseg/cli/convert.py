@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crispseg.cli.console import out_console
+from crispseg.cli.console import out_console, print_table
 from crispseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def convert(
     """Convert a checkpoint of the released GSCNN, Decoupled or GFF networks into a model folder."""
     console = out_console()
     if list_:
-        console.print(_networks_table())
+        print_table(console, _networks_table())
         return
     if checkpoint is None or out is None:
         missing = "CHECKPOINT" if checkpoint is None else "--out"

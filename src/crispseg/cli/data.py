@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crispseg.cli.console import make_progress, out_console
+from crispseg.cli.console import make_progress, out_console, print_table
 from crispseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -81,9 +81,9 @@ def check(
         )
     console = out_console()
     if report.splits:
-        console.print(_splits_table(report))
+        print_table(console, _splits_table(report))
     if any(any(split.class_pixels) for split in report.splits):
-        console.print(_classes_table(report))
+        print_table(console, _classes_table(report))
     _print_problems(report)
     if out is not None:
         with atomic_write(out) as temporary:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from crispseg.cli.console import out_console, seconds_in_words
+from crispseg.cli.console import out_console, print_table, seconds_in_words
 from crispseg.cli.demo_scenes import SCENE_POOL, SCENES, draw_scenes
 from crispseg.cli.report import SystemResult, render_report
 from crispseg.cli.scores import scores_table
@@ -157,7 +157,7 @@ def _train_and_score(name: str, folder: Path, recipe: Recipe) -> _Trained:
     title = STORIES[name].title
     console.print(f"[bold]{title}[/bold]: training on {recipe.data.toy_train_images} made-up streets …")
     fitted = fit(recipe, folder)
-    console.print(scores_table(fitted.scores, f"{title}: scores in %, after {seconds_in_words(fitted.seconds)}"))
+    print_table(console, scores_table(fitted.scores, f"{title}: scores in %, after {seconds_in_words(fitted.seconds)}"))
     model = load_model(fitted.model_folder)
     result = SystemResult(
         name=name,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crispseg.cli.console import out_console
+from crispseg.cli.console import out_console, print_table
 from crispseg.errors import ConfigError
 
 __all__ = ["describe"]
@@ -59,7 +59,7 @@ def describe(
     if description.inference_parameters != description.parameters:
         table.add_row("without training-only parts", f"{description.inference_parameters / 1e6:.3f}", "", style="dim")
     console = out_console()
-    console.print(table)
+    print_table(console, table)
     for key, value in {**card.get("source", {}), "licence": card.get("licence"), "notes": card.get("notes")}.items():
         if value:
             console.print(f"{key}: {value}", style="dim", soft_wrap=True, markup=False)

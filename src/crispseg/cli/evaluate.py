@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crispseg.cli.console import make_progress, out_console, print_error
+from crispseg.cli.console import make_progress, out_console, print_error, print_table
 from crispseg.cli.device import choose_device
 from crispseg.errors import ConfigError, nearest_name
 
@@ -142,7 +142,7 @@ def evaluate(
 
     console = out_console()
     for table in (scores_table(scores, f"{title}, in %"), *extra_tables(scores)):
-        console.print(table)
+        print_table(console, table)
     if scores.skipped:
         console.print(
             f"{scores.skipped} images skipped" + (f", see {out / 'problems.txt'}" if out else ""), soft_wrap=True

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from crispseg.cli.console import out_console, seconds_in_words
+from crispseg.cli.console import out_console, print_table, seconds_in_words
 
 __all__ = ["fit"]
 
@@ -50,7 +50,7 @@ def fit(
     folder = out if out is not None else Path("runs") / values.name
     result = train(values, folder, resume=resume, from_previous=previous)
     console = out_console()
-    console.print(scores_table(result.scores, f"{values.name}: epoch {result.best_epoch}, the best, in %"))
+    print_table(console, scores_table(result.scores, f"{values.name}: epoch {result.best_epoch}, the best, in %"))
     console.print(
         f"trained in {seconds_in_words(result.seconds)}; the best model: {result.model_folder}", soft_wrap=True
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crispseg.cli.console import out_console
+from crispseg.cli.console import out_console, print_table
 from crispseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def recipes(
     console = out_console()
     if not console.is_terminal:
         console.width = _WIDTH_OF_FILES
-    console.print(_table(found))
+    print_table(console, _table(found))
     console.print("mIoU: the paper's, in %; nothing here was measured by crispseg", style="dim", soft_wrap=True)
     console.print("next: crispseg recipes NAME, or crispseg fit NAME --set data.root=…", style="dim", soft_wrap=True)
 

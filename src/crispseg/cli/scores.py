@@ -43,7 +43,7 @@ def comparison_table(comparison: Comparison, run: str) -> Table:
     table = Table(title=f"{run} against {comparison.runs[0]}", title_justify="left", caption_justify="left")
     table.caption = comparison.note()
     for position, name in enumerate(head):
-        table.add_column(name, justify="left" if position < 2 else "right")
+        table.add_column(name, justify="left" if position < 2 else "right", no_wrap=name.endswith("interval"))
     for index, row in enumerate(rows):
         if index and row[0] != rows[index - 1][0]:
             table.add_section()

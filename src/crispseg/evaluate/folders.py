@@ -91,7 +91,7 @@ class FolderSet:
         instances = None
         if pair.instances is not None:
             try:
-                instances = read_instance_ids(pair.instances)
+                instances = read_instance_ids(pair.instances, space)
             except (DataError, OSError) as error:
                 problems.append(Problem(pair.name, "instance file that cannot be read", str(error)))
         if problems:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from crispseg.errors import ConfigError
+from crispseg.errors import ConfigError, DataError
 from crispseg.evaluate.pairing import FilePair
 from crispseg.evaluate.problems import Problem
 from crispseg.evaluate.records import Counts, ImageRecord, confusion_rows
@@ -42,7 +42,7 @@ _LABEL_ENDINGS = ("_labelIds", "_labelTrainIds", "_color")
 _INSTANCE_ENDING = "_instanceIds"
 _KITTI_FOLDER, _KITTI_INSTANCES = "semantic", "instance"
 _UNITS_PER_PIXEL = 2**24  # so small that no score changes in its first ten digits
-_ALL_IDS = 256
+_ALL_IDS, _IDS_PER_CLASS = 256, 1000
 
 
 class InstanceTotals:
@@ -113,10 +113,10 @@ def with_instance_files(
         wanted: whether to score instances; None: where the table knows what is needed for it, and files are there.
 
     Returns:
-        The pairs to score, what lacks its instance file, and whether instances are scored.
+        The pairs to score, what problem its instance file, and whether instances are scored.
 
     Raises:
-        ConfigError: if they are wanted, and the label table lacks what is needed for them.
+        ConfigError: if they are wanted, and the label table problem what is needed for them.
     """
     if wanted:
         _check_table(space)
@@ -140,14 +140,23 @@ def _instance_file(labels: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def read_instance_ids(path: Path) -> RawIds:
+def read_instance_ids(path: Path, space: LabelSpace) -> RawIds:
     """Read an instance file of Cityscapes or KITTI, in Cityscapes' numbering: 1000 · id + number.
 
     Raises:
-        DataError: if the file is missing or broken.
+        DataError: if the file is missing or broken, or holds instances of ids that the table does not know.
     """
     values = read_label_ids(path)
-    return values if path.stem.endswith(_INSTANCE_ENDING) else kitti_instance_ids(values)
+    numbered = values if path.stem.endswith(_INSTANCE_ENDING) else kitti_instance_ids(values)
+    present = np.flatnonzero(np.bincount(numbered.ravel()))
+    ids = present[present > _IDS_PER_CLASS] // _IDS_PER_CLASS
+    if unknown := sorted({int(raw) for raw in ids if raw >= _ALL_IDS or space.lookup[raw] < 0}):
+        raise DataError(
+            f"{path}: instances of the ids {', '.join(map(str, unknown[:5]))} found, which the label table "
+            f"{space.name!r} does not know; {_IDS_PER_CLASS} · id + number expected, or KITTI's 256 · id + number in a "
+            f"folder {_KITTI_INSTANCES!r}"
+        )
+    return numbered
 
 
 def raw_ids(train_ids: npt.NDArray[np.uint8], space: LabelSpace) -> npt.NDArray[np.uint8]:
@@ -174,17 +183,19 @@ def _weighs_instances(space: LabelSpace) -> bool:
 
 def _check_table(space: LabelSpace) -> None:
     """Refuse a label table that does not say what instance-weighted IoU needs."""
-    lacks = None
+    problem = None
     if not any(entry.has_instances for entry in space.classes):
-        lacks = "no class with 'has_instances: true'"
+        problem = "no class with 'has_instances: true'"
     elif not space.categories:
-        lacks = "no categories"
-    elif not all(entry.ids and max(entry.ids) < IGNORE_INDEX for entry in space.classes):
-        lacks = f"classes without an id below {IGNORE_INDEX}"
-    if lacks is not None:
+        problem = "no categories"
+    elif not all(entry.ids for entry in space.classes):
+        problem = "a class without ids"
+    elif max((*space.ignore_ids, *(raw for entry in space.classes for raw in entry.ids))) > IGNORE_INDEX:
+        problem = f"ids above {IGNORE_INDEX}"
+    if problem is not None:
         raise ConfigError(
-            f"label table {space.name!r} has {lacks}, which instance-weighted IoU needs; use a table such as "
-            "cityscapes, or leave instances out (--no-instances)"
+            f"label table {space.name!r} has {problem}; iIoU needs raw ids up to {IGNORE_INDEX}, categories "
+            "and instances, as the table cityscapes has them; use such a table, or --no-instances"
         )
     nothing = np.zeros((0, 0), dtype=np.uint8)
     cityscapes_counts(nothing, nothing, nothing, space)  # says which class's average size is not known

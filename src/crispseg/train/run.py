@@ -241,7 +241,7 @@ def _export(
             values = {f"val/boundary_f_{radius:g}px": value for radius, value in scores.mean_boundary_f.items()}
             trainer.logger.log_metrics({**values, "val/best_mean_iou": scores.mean_iou}, step=trainer.global_step)
             trainer.logger.finalize("success")
-        save_model(model, folder / "model", recipe=recipe, metrics=scores.to_dict())
+        save_model(model, folder / "model", recipe=recipe, metrics=scores.summary_dict())
     trainer.strategy.barrier("exported")
     return FitResult(
         folder / "model", checkpoints.best_path, scores, checkpoints.best_epoch, seconds + time.monotonic() - started
