@@ -299,7 +299,7 @@ def test_a_process_that_is_told_to_stop_leaves_a_run_that_resumes(tiny, tmp_path
 
 @pytest.mark.slow
 def test_two_processes_train_one_model_and_stop_together(tiny, tmp_path):
-    changes = ["train.devices=2", "train.accelerator=cpu", "train.epochs=8", "data.toy_val_images=3"]
+    changes = ["train.devices=2", "train.accelerator=cpu", "train.batch_size=4", "train.epochs=8", "data.toy_val_images=3"]
     save_recipe(tiny(*changes, "model.output_stride=16"), tmp_path / "recipe.yaml")
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)

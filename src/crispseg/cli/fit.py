@@ -49,6 +49,8 @@ def fit(
 
     folder = out if out is not None else Path("runs") / values.name
     result = train(values, folder, resume=resume, from_previous=previous)
+    if not result.is_first:
+        return
     console = out_console()
     print_table(console, scores_table(result.scores, f"{values.name}: epoch {result.best_epoch}, the best, in %"))
     console.print(

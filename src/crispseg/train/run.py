@@ -65,6 +65,7 @@ class FitResult:
         scores: of the best model on the validation set, as the recipe's ``evaluate`` section asks.
         best_epoch: counted from 1.
         seconds: spent training, over all sittings, and evaluating.
+        is_first: whether this process is the first, which speaks for all.
     """
 
     model_folder: Path
@@ -72,6 +73,7 @@ class FitResult:
     scores: Scores
     best_epoch: int
     seconds: float
+    is_first: bool = True
 
 
 def fit(
@@ -244,7 +246,12 @@ def _export(
         save_model(model, folder / "model", recipe=recipe, metrics=scores.summary_dict())
     trainer.strategy.barrier("exported")
     return FitResult(
-        folder / "model", checkpoints.best_path, scores, checkpoints.best_epoch, seconds + time.monotonic() - started
+        folder / "model",
+        checkpoints.best_path,
+        scores,
+        checkpoints.best_epoch,
+        seconds + time.monotonic() - started,
+        trainer.is_global_zero,
     )
 
 
