@@ -1,12 +1,17 @@
-"""For every test and doctest: one thread a process (the processes are pytest-xdist's), and no network."""
+"""For every test and doctest: one thread a process (the processes are pytest-xdist's), no network, a cache apart."""
 
 import os
+import tempfile
 
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# What runs keep for the next one (checks of data, class look-ups) is not for the user's own cache.
+os.environ["XDG_CACHE_HOME"] = os.path.join(
+    tempfile.gettempdir(), f"crispseg-tests-cache-{getattr(os, 'getuid', int)()}"
+)
 
 # Shared machines are slow now and then; that is no failure. Examples are the same in every run.
 settings.register_profile("crispseg", deadline=None, derandomize=True)

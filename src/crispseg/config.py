@@ -61,7 +61,8 @@ class DataConfig(_Values):
     blur_probability: Probability = 0.0
     class_uniform: Probability = 0.0  # share of an epoch's samples drawn so that every class comes equally often
     class_uniform_tile: PositiveInt = 1024  # side of the tiles whose classes are looked up for it, in px
-    index_cache: str | None = None  # folder of that look-up's results; None: crispseg in the user's cache folder
+    check: Literal["full", "headers", "none"] = "full"  # before training: every pixel once, or headers
+    index_cache: str | None = None  # folder of what look-up and check found; None: crispseg in the user's cache folder
     workers: Annotated[int, Field(ge=0)] = 2
     cache: bool = False  # keep decoded images in memory: 4 bytes per pixel of the data set
     # kitti only, which has no validation set: fold number `fold` (from 0) of `folds` is "val", the others are "train"

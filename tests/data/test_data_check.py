@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 import struct
 import threading
@@ -18,11 +19,18 @@ from PIL import Image
 from crispseg.config import DataConfig
 from crispseg.data import build_dataset, data_check, require_sound
 from crispseg.data.check import _inspect_all
-from crispseg.data.headers import header_size_hw
 from crispseg.data.records import Sample
-from crispseg.data.report import BROKEN, LAYOUT, NO_LABELS, SHARED, SIZES, UNKNOWN_IDS
+from crispseg.data.report import BROKEN, LAYOUT, NO_LABELS, SHARED, SIZES, UNKNOWN_IDS, problems_in_words
 from crispseg.errors import ConfigError, DataError
 from crispseg.io import image_size_hw, read_image
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch) -> Path:
+    """An empty folder in the place of the user's cache folder."""
+    folder = tmp_path_factory.mktemp("xdg")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder / "crispseg"
 
 
 @pytest.fixture
@@ -81,6 +89,29 @@ class TestProblems:
         train, val = report.splits
         assert (train.images, train.readable, val.images, val.readable) == (3, 1, 3, 2)
         assert val.unknown_ids == {9: (3, 1), 200: (1, 1)}
+
+    def test_two_faults_of_a_sample_are_two_problems(self, root):
+        (root / "images/train/wall_1.jpg").write_text("x")
+        miniatures.save_ids(root / "labels/train/wall_1.png", np.full(miniatures.SIZE_HW, 9))
+        miniatures.save_ids(root / "labels/train/wall_2.png", np.full((3, 5), 8))
+        report = data_check(config_of(root))
+        assert [(problem.kind, problem.detail.split(": ")[0][len(str(root)) + 1 :]) for problem in report.problems] == [
+            (BROKEN, "images/train/wall_1.jpg"),
+            (SIZES, "labels/train/wall_2.png"),
+            (UNKNOWN_IDS, "labels/train/wall_1.png"),
+            (UNKNOWN_IDS, "labels/train/wall_2.png"),
+        ]
+        assert report.splits[0].unknown_ids == {8: (15, 1), 9: (12 * 16, 1)}
+        assert (report.splits[0].readable, report.splits[0].sizes) == (1, 1)
+
+    def test_both_files_may_be_broken(self, root):
+        for path in (root / "images/train/wall_1.jpg", root / "labels/train/wall_1.png"):
+            path.write_text("x")
+        for check in ("full", "headers"):
+            text = complaint(config_of(root, check=check))
+            assert "2 × files that cannot be read" in text
+            assert "wall_1.jpg: not an image" in text
+            assert "wall_1.png: not an image" in text
 
     def test_unpaired_splits_do_not_hide_the_others(self, root):
         (root / "labels/train/wall_2.png").unlink()
@@ -165,13 +196,15 @@ class TestBeforeTraining:
             miniatures.save_ids(root / f"labels/train/x_{index:02d}.png", np.zeros((3, 3)))
         (root / "images/val/wall_5.jpg").write_text("x")
         text = complaint(config_of(root))
-        assert text.startswith(f"{root} (layout folder): 20 × labels of another size than their image: ")
+        assert text.startswith(f"{root} (layout folder): 1 × files that cannot be read: ")
+        assert " — 20 × labels of another size than their image: " in text
         assert "x_07.png" in text
         assert "x_08.png" not in text
-        assert "; and 12 more — 1 × files that cannot be read: " in text
+        assert text.endswith("; and 12 more")
 
+    @pytest.mark.parametrize("check", ["full", "headers"])
     @pytest.mark.parametrize("fault", ["size", "text", "truncated", "unpaired", "list"])
-    def test_in_the_words_of_the_check(self, fault, tmp_path):
+    def test_in_the_words_of_the_check(self, fault, check, tmp_path):
         """One fault: the check's words for it are the whole message."""
         miniatures.coco_stuff10k(tmp_path)
         image, labels = (
@@ -187,13 +220,135 @@ class TestBeforeTraining:
             labels.unlink()
         else:
             (tmp_path / "imageLists/test.txt").unlink()
-        config = config_of(tmp_path, layout="coco_stuff10k")
+        config = config_of(tmp_path, layout="coco_stuff10k", check=check)
         (problem,) = data_check(config).problems
         assert complaint(config) == problem.detail
         assert str(tmp_path) in problem.detail
 
-    def test_toy_streets_are_sound(self):
+    @pytest.mark.parametrize("fault", ["ids", "pixels", "shared", "no labels"])
+    def test_what_only_pixels_show(self, fault, root):
+        if fault == "ids":
+            miniatures.save_ids(root / "labels/val/wall_4.png", np.full(miniatures.SIZE_HW, 9))
+        elif fault == "pixels":
+            truncate(root / "images/train/wall_1.jpg", 40)
+        elif fault == "shared":
+            Image.fromarray(read_image(root / "images/train/wall_1.jpg")).save(root / "images/val/copy.png")
+            shutil.copy(root / "labels/train/wall_1.png", root / "labels/val/copy.png")
+        else:
+            for path in (root / "labels" / "val").iterdir():
+                miniatures.save_ids(path, np.full(miniatures.SIZE_HW, 2))
+        (problem,) = data_check(config_of(root)).problems
+        assert complaint(config_of(root)) == problem.detail
+        require_sound(config_of(root, check="headers"))
+
+    def test_everything_that_the_check_lists(self, root):
+        miniatures.save_ids(root / "labels/train/wall_2.png", np.full(miniatures.SIZE_HW, 9))
+        (root / "images/train/wall_1.jpg").write_text("x")
+        (root / "images/val/wall_4.jpg").unlink()
+        text = complaint(config_of(root))
+        problems = data_check(config_of(root)).problems
+        assert [problem.kind for problem in problems] == [LAYOUT, BROKEN, UNKNOWN_IDS]
+        assert text == f"{root} (layout folder): {problems_in_words(problems)}"
+
+    def test_off(self, root):
+        (root / "images/train/wall_1.jpg").write_text("x")
+        require_sound(config_of(root, check="none"))
+
+    def test_toy_streets_are_sound(self, cache):
         require_sound(DataConfig(layout="toy_streets"))
+        assert not cache.exists(), "there are no files that could change"
+
+
+class TestOnce:
+    def looks(self, config: DataConfig) -> int:
+        """At how many samples a check looks."""
+        asked: list[int] = []
+        require_sound(config, progress=lambda done, total: asked.append(done))
+        return len(asked)
+
+    def test_sound_data_is_looked_at_once(self, root, cache, caplog, monkeypatch):
+        monkeypatch.setattr(logging.getLogger("crispseg"), "propagate", True)
+        with caplog.at_level(logging.INFO):
+            assert self.looks(config_of(root)) == 5
+            assert caplog.messages == ["checking 10 files once; data.check=headers skips it"]
+            assert self.looks(config_of(root)) == 0
+        assert len(caplog.messages) == 1
+        (kept,) = cache.glob("*.txt")
+        assert kept.read_text() == f"nothing was wrong with 10 files of {root}, layout folder\n"
+
+    @pytest.mark.parametrize("change", ["time", "size", "labels", "table", "more", "splits", "moved", "renamed"])
+    def test_and_again_when_it_has_changed(self, change, root):
+        config = config_of(root)
+        assert self.looks(config) == 5
+        image = root / "images/val/wall_5.jpg"
+        if change == "time":
+            os.utime(image, (1e9, 1e9))
+        elif change == "size":
+            before = image.stat()
+            image.write_bytes(image.read_bytes() + b"\0")
+            os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+        elif change == "labels":
+            miniatures.save_ids(root / "labels/val/wall_5.png", np.ones(miniatures.SIZE_HW))
+        elif change == "table":
+            (root / "labels.yaml").write_text("{classes: [background, hole], ignore_ids: [2]}")
+        elif change == "more":
+            miniatures.save_picture(root / "images/train/more.jpg", "more")
+            miniatures.save_ids(root / "labels/train/more.png", np.zeros(miniatures.SIZE_HW))
+        elif change == "splits":
+            config = config_of(root, train_split="val", val_split="train")
+        elif change == "moved":
+            for path in [*root.glob("*/train/wall_3.*")]:
+                path.rename(path.parents[1] / "val" / path.name)
+        else:
+            for path in [*root.glob("*/train/wall_1.*")]:
+                path.rename(path.with_stem("other"))
+        assert self.looks(config) == (6 if change == "more" else 5)
+        assert self.looks(config) == 0
+
+    def test_what_is_unsound_is_not_remembered(self, root, cache):
+        """Or a fault that is not in the files, such as a package that is missing, would be remembered too."""
+        (root / "images/train/wall_1.jpg").write_text("x")
+        assert complaint(config_of(root)) == complaint(config_of(root))
+        assert not [*cache.glob("*.txt")]
+
+    def test_a_copy_that_keeps_the_times_is_the_same(self, root, tmp_path_factory):
+        assert self.looks(config_of(root)) == 5
+        copy = tmp_path_factory.mktemp("copy") / "data"
+        shutil.copytree(root, copy)
+        assert self.looks(config_of(copy)) == 0
+        truncate(copy / "images/val/wall_5.jpg", 1)
+        assert "wall_5.jpg: broken or truncated image" in complaint(config_of(copy))
+
+    def test_of_several_at_once_one_looks_and_the_others_wait(self, root):
+        """Threads stand in for processes: each opens the lock for itself."""
+        looks: list[int] = []
+        together = [threading.Thread(target=lambda: looks.append(self.looks(config_of(root)))) for _ in range(4)]
+        for thread in together:
+            thread.start()
+        for thread in together:
+            thread.join()
+        assert sorted(looks) == [0, 0, 0, 5]
+
+    def test_headers_are_read_each_time(self, root, cache):
+        for _ in range(2):
+            assert self.looks(config_of(root, check="headers")) == 5
+        assert not cache.exists()
+
+    def test_where_nothing_can_be_written(self, root, monkeypatch, caplog):
+        monkeypatch.setattr(logging.getLogger("crispseg"), "propagate", True)
+        (root / "file").touch()
+        with pytest.raises(ConfigError, match=r"data\.index_cache .*file: the result of the data check cannot be kept"):
+            require_sound(config_of(root, index_cache=str(root / "file")))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(root / "file"))
+        assert self.looks(config_of(root)) == 5
+        assert "the result of the data check could not be kept" in caplog.text
+
+    def test_a_user_without_a_home(self, root, monkeypatch, caplog):
+        monkeypatch.setattr(logging.getLogger("crispseg"), "propagate", True)
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+        assert self.looks(config_of(root)) == 5
+        assert "the user has no home folder" in caplog.text
 
 
 class TestReading:
@@ -243,7 +398,7 @@ class TestHeaders:
     def test_as_the_decoded_file(self, mode, suffix, tmp_path):
         path = tmp_path / f"x{suffix}"
         Image.new(mode, (7, 5)).save(path)
-        assert header_size_hw(path) == image_size_hw(path) == (5, 7)
+        assert image_size_hw(path) == (5, 7)
 
     @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
     @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
@@ -252,7 +407,7 @@ class TestHeaders:
         exif[0x0112] = orientation
         path = tmp_path / f"x{suffix}"
         Image.new("RGB", (7, 5)).save(path, exif=exif)
-        assert header_size_hw(path) == image_size_hw(path) == read_image(path).shape[:2]
+        assert image_size_hw(path) == read_image(path).shape[:2]
 
     def test_orientation_behind_the_pixels(self, tmp_path):
         exif = Image.Exif()
@@ -263,7 +418,7 @@ class TestHeaders:
         start = data.index(b"eXIf") - 4
         end = start + 12 + struct.unpack(">I", data[start : start + 4])[0]
         path.write_bytes(data[:start] + data[end:-12] + data[start:end] + data[-12:])
-        assert header_size_hw(path) == read_image(path).shape[:2] == (7, 5)
+        assert image_size_hw(path) == read_image(path).shape[:2] == (7, 5)
 
     @given(kept=st.integers(0, 10_000))
     def test_a_png_that_ends_early(self, kept, tmp_path_factory):
@@ -273,11 +428,11 @@ class TestHeaders:
         whole = path.read_bytes()
         path.write_bytes(whole[: kept % len(whole)])
         with pytest.raises(DataError, match=r"early\.png: (broken or truncated image|not an image)"):
-            header_size_hw(path)
+            image_size_hw(path)
 
     def test_missing(self, tmp_path):
         with pytest.raises(DataError, match="no such file"):
-            header_size_hw(tmp_path / "x.png")
+            image_size_hw(tmp_path / "x.png")
 
 
 def truncate(path: Path, by: int) -> None:

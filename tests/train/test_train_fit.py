@@ -241,7 +241,11 @@ def test_broken_data_is_named_without_a_traceback_of_workers(tiny, tmp_path, wor
     root = tmp_path / "data"
     make_folder(root, broken=True)
     recipe = tiny(
-        "data.layout=folder", f"data.root={root}", f"data.labels={root / 'labels.yaml'}", f"data.workers={workers}"
+        "data.layout=folder",
+        f"data.root={root}",
+        f"data.labels={root / 'labels.yaml'}",
+        f"data.workers={workers}",
+        "data.check=none",
     )
     with pytest.raises(DataError, match="77") as caught:
         fit(recipe, tmp_path / "run", progress=False)
@@ -299,7 +303,13 @@ def test_a_process_that_is_told_to_stop_leaves_a_run_that_resumes(tiny, tmp_path
 
 @pytest.mark.slow
 def test_two_processes_train_one_model_and_stop_together(tiny, tmp_path):
-    changes = ["train.devices=2", "train.accelerator=cpu", "train.batch_size=4", "train.epochs=8", "data.toy_val_images=3"]
+    changes = [
+        "train.devices=2",
+        "train.accelerator=cpu",
+        "train.batch_size=4",
+        "train.epochs=8",
+        "data.toy_val_images=3",
+    ]
     save_recipe(tiny(*changes, "model.output_stride=16"), tmp_path / "recipe.yaml")
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)

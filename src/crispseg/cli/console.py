@@ -5,11 +5,20 @@ from __future__ import annotations
 import logging
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
 __all__ = [
+    "StepProgress",
     "error_console",
     "make_progress",
     "out_console",
@@ -76,6 +85,37 @@ def make_progress() -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+class StepProgress:
+    """A progress bar for one step after another: appears at a step's first call and goes away when it is done.
+
+    Example:
+        >>> progress = StepProgress()
+        >>> progress("reading", 1, 2), progress("reading", 2, 2)  # on stderr, where that is a terminal
+        (None, None)
+    """
+
+    def __init__(self) -> None:
+        self._shown: tuple[str, Progress, TaskID] | None = None
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show that so many of a step are done."""
+        if self._shown is None or self._shown[0] != what:
+            self.close()
+            bar = make_progress()
+            bar.start()
+            self._shown = (what, bar, bar.add_task(what, total=total))
+        _, bar, task = self._shown
+        bar.update(task, completed=done, total=total)
+        if done >= total:
+            self.close()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._shown is not None:
+            self._shown[1].stop()
+            self._shown = None
 
 
 def seconds_in_words(seconds: float) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from crispseg.cli.console import out_console, print_table, seconds_in_words
+from crispseg.cli.console import StepProgress, out_console, print_table, seconds_in_words
 
 __all__ = ["fit"]
 
@@ -48,7 +48,11 @@ def fit(
     from crispseg.train import fit as train
 
     folder = out if out is not None else Path("runs") / values.name
-    result = train(values, folder, resume=resume, from_previous=previous)
+    preparing = StepProgress()
+    try:
+        result = train(values, folder, resume=resume, from_previous=previous, preparing=preparing)
+    finally:
+        preparing.close()
     if not result.is_first:
         return
     console = out_console()

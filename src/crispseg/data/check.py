@@ -1,6 +1,7 @@
-"""What is wrong with a data set, all of it at once: `data_check` reads every pixel, `require_sound` the headers.
+"""What is wrong with a data set, all of it at once: `data_check` reports it, `require_sound` refuses to train on it.
 
-Both say the same of the same fault, and training says it before its first step.
+Both look at the same and say the same of the same fault. A sound data set is looked at once, and then only again when
+its files, its label table or its splits have changed.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
 from crispseg.config import DataConfig
+from crispseg.data.fingerprint import fingerprint, found_once
 from crispseg.data.layouts import LAYOUTS, split_parts
 from crispseg.data.records import FileSource, SampleSource, SizesDifferError, UnknownIdsError
 from crispseg.data.report import (
@@ -28,24 +31,31 @@ from crispseg.data.report import (
     SIZES,
     UNKNOWN_IDS,
     DataReport,
+    Fault,
     Finding,
     Problem,
+    SplitReport,
     Tally,
     problems_in_words,
 )
 from crispseg.errors import ConfigError, DataError, nearest_name
+from crispseg.io import image_size_hw, read_image
 from crispseg.types import LabelSpace
 
 __all__ = ["data_check", "require_sound"]
 
+Progress = Callable[[int, int], object]
+
 logger = logging.getLogger(__name__)
+
+_FORMAT = 1  # of what is looked at; goes into the fingerprint
 
 
 def data_check(
     config: DataConfig,
     splits: Sequence[str] | None = None,
     *,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Progress | None = None,
     threads: int | None = None,
 ) -> DataReport:
     """Read every image and label file of a data set, count what is in them, and list all that is wrong.
@@ -68,49 +78,35 @@ def data_check(
         (True, [('train', 2, (32, 48)), ('val', 1, (32, 48))])
     """
     opened = _open(config, _parts(splits or (config.train_split, config.val_split)))
-    problems = list(opened.problems)
-    first_seen: dict[bytes, tuple[str, str]] = {}  # digest of the pixels → split and sample
-    reports = []
-    total, done = sum(len(source.names) for source in opened.sources.values()), 0
-    for split, source in opened.sources.items():
-        tally = Tally(split, len(opened.class_names))
-        for index, finding in enumerate(_inspect_all(source, True, threads)):
-            tally.add(finding)
-            sample = _sample_name(source, index)
-            if finding.digest is not None:
-                earlier_split, earlier = first_seen.setdefault(finding.digest, (split, sample))
-                if earlier_split != split:
-                    problems.append(_shared(split, sample, earlier_split, earlier))
-            done += 1
-            if progress is not None:
-                progress(done, total)
-        problems += tally.problems()
-        reports.append(tally.report())
+    reports, problems = _look_at(opened, True, threads, progress)
     table = opened.label_space
     return DataReport(
-        config.layout,
-        config.root,
-        None if table is None else table.name,
-        opened.class_names,
-        tuple(reports),
-        tuple(sorted(problems, key=lambda problem: KINDS.index(problem.kind))),
+        config.layout, config.root, None if table is None else table.name, opened.class_names, reports, problems
     )
 
 
-def require_sound(config: DataConfig, *, threads: int | None = None) -> None:
+def require_sound(config: DataConfig, *, threads: int | None = None, progress: Progress | None = None) -> None:
     """Refuse a data set that training would stumble over, before the first step, in the words of `data_check`.
 
-    It pairs the files, reads their headers and compares sizes, and looks for images that training and validation share
-    under one name. What only the pixels show (files broken at their end, unknown ids, shared images under other names)
-    is left to `data_check`. A split that the section itself names on both sides (``train+val`` and ``val``) may be
-    shared; a warning is logged.
+    What is looked at is ``data.check``'s choice:
+
+    - ``full``: everything, every pixel. A sound result is remembered in ``data.index_cache`` under a fingerprint of the
+      names, sizes and modification times of all files, the label table and the splits, and nothing is read again until
+      one of them changes. Of several processes on the same folder one looks and the others wait.
+    - ``headers``: the pairs of files, their headers and sizes, and images that training and validation share under one
+      name; each time. Files that are broken within, unknown ids and shared images under other names are not noticed.
+    - ``none``: nothing.
+
+    Samples that do not come from files are taken as they are. A split that the section itself names on both sides
+    (``train+val`` and ``val``) may be shared; a warning is logged.
 
     Args:
         config: a recipe's ``data`` section.
-        threads: that read headers; None: one per core, eight at most.
+        threads: that read files; None: one per core, eight at most.
+        progress: called with (samples done, samples in all) while samples are looked at, in the calling thread.
 
     Raises:
-        ConfigError: if there is no such layout or label table.
+        ConfigError: if there is no such layout or label table, or ``data.index_cache`` cannot be written to.
         DataError: if something is wrong; the one message lists everything by kind.
     """
     if both := sorted({*split_parts(config.train_split)} & {*split_parts(config.val_split)}):
@@ -121,18 +117,36 @@ def require_sound(config: DataConfig, *, threads: int | None = None) -> None:
             config.train_split,
             config.val_split,
         )
+    if config.check == "none":
+        return
     opened = _open(config, _parts((config.train_split, config.val_split)))
-    problems = list(opened.problems)
-    for split, source in opened.sources.items():
-        problems += [
-            Problem(finding.kind, split, finding.detail)
-            for finding in _inspect_all(source, False, threads)
-            if finding.kind
-        ]
-    problems += _shared_by_name(opened.sources)
-    if problems:
-        where = f"{config.root} (layout {config.layout}): " if len(problems) > 1 else ""
-        raise DataError(where + problems_in_words(problems))
+    files = _files(opened.sources)
+    decode = config.check == "full" and bool(files)
+
+    def look() -> str:
+        if decode:
+            logger.info("checking %d files once; data.check=headers skips it", len(files))
+        _, problems = _look_at(opened, decode, threads, progress)
+        if problems:
+            where = f"{config.root} (layout {config.layout}): " if len(problems) > 1 else ""
+            raise DataError(where + problems_in_words(problems))
+        return f"nothing was wrong with {len(files)} files of {config.root}, layout {config.layout}\n"
+
+    if not decode:
+        look()
+        return
+    table = opened.label_space and opened.label_space.to_dict()
+    name = f"data-check-{fingerprint(files, _FORMAT, config.layout, table)}.txt"
+    found_once(name, config.index_cache, "the result of the data check", find=look, read=_read, write=_write)
+
+
+def _read(path: Path) -> str | None:
+    """That there is a file says all; its text is for people."""
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -167,6 +181,44 @@ def _open(config: DataConfig, splits: Sequence[str]) -> _Opened:
     return _Opened(sources, label_space, list(problems.values()))
 
 
+def _files(sources: dict[str, SampleSource]) -> list[tuple[str, Path]]:
+    """All files, each with the name of its split and sample."""
+    return [
+        (f"{split}/{record.name}", path)
+        for split, source in sources.items()
+        if isinstance(source, FileSource)
+        for record in source.records
+        for path in (record.image, record.labels)
+    ]
+
+
+def _look_at(
+    opened: _Opened, decode: bool, threads: int | None, progress: Progress | None
+) -> tuple[tuple[SplitReport, ...], tuple[Problem, ...]]:
+    """What every split holds, and all that is wrong, the kinds that hide others first."""
+    problems = list(opened.problems)
+    first_seen: dict[bytes, tuple[str, str]] = {}  # digest of the pixels → split and sample
+    reports = []
+    total, done = sum(len(source.names) for source in opened.sources.values()), 0
+    for split, source in opened.sources.items():
+        tally = Tally(split, len(opened.class_names))
+        for index, finding in enumerate(_inspect_all(source, decode, threads)):
+            tally.add(finding)
+            if finding.digest is not None:
+                sample = _sample_name(source, index)
+                earlier_split, earlier = first_seen.setdefault(finding.digest, (split, sample))
+                if earlier_split != split:
+                    problems.append(_shared(split, sample, earlier_split, earlier))
+            done += 1
+            if progress is not None:
+                progress(done, total)
+        problems += tally.problems()
+        reports.append(tally.report())
+    if not decode:
+        problems += _shared_by_name(opened.sources)
+    return tuple(reports), tuple(sorted(problems, key=lambda problem: KINDS.index(problem.kind)))
+
+
 def _inspect_all(source: SampleSource, decode: bool, threads: int | None) -> Iterator[Finding]:
     """The findings in order, by threads that are never more than a few samples ahead of the reader."""
     count = threads or min(os.cpu_count() or 1, 8)
@@ -186,14 +238,42 @@ def _inspect(source: SampleSource, index: int, decode: bool) -> Finding:
         if not decode:
             return Finding(size_hw)
         image, labels, _ = source.sample(index)
-    except SizesDifferError as error:
-        return Finding(None, SIZES, str(error))
-    except UnknownIdsError as error:
-        return Finding(size_hw, UNKNOWN_IDS, str(error), error.counts)
     except DataError as error:
-        return Finding(None, BROKEN, str(error))
+        return _refused(source, index, decode, error)
     digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16, key=repr(image.shape).encode()).digest()
     return Finding(size_hw, id_pixels=np.bincount(labels.ravel(), minlength=256), digest=digest)
+
+
+def _refused(source: SampleSource, index: int, decode: bool, first: DataError) -> Finding:
+    """All that is wrong with a sample: reading both files stops at the first fault, so each is read alone as well."""
+    errors = [first]
+    if isinstance(source, FileSource):
+        image, labels = source.records[index].image, source.records[index].labels
+        alone = (
+            _error(lambda: image_size_hw(image), lambda: read_image(image) if decode else None),
+            _error(lambda: source.label_format.size_hw(labels), lambda: source.labels(index) if decode else None),
+        )
+        of_pair = [first] if isinstance(first, SizesDifferError) else []
+        errors = [*of_pair, *filter(None, alone)] or errors
+    size_hw = source.size_hw(index) if all(isinstance(error, UnknownIdsError) for error in errors) else None
+    unknown = next((error.counts for error in errors if isinstance(error, UnknownIdsError)), {})
+    return Finding(size_hw, tuple(Fault(_kind(error), str(error)) for error in errors), unknown)
+
+
+def _error(*steps: Callable[[], object]) -> DataError | None:
+    """The first that is raised."""
+    try:
+        for step in steps:
+            step()
+    except DataError as error:
+        return error
+    return None
+
+
+def _kind(error: DataError) -> str:
+    if isinstance(error, SizesDifferError):
+        return SIZES
+    return UNKNOWN_IDS if isinstance(error, UnknownIdsError) else BROKEN
 
 
 def _shared_by_name(sources: dict[str, SampleSource]) -> list[Problem]:

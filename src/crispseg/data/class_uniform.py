@@ -7,13 +7,10 @@ the tiles of one class after the other, each as a crop centred on that class.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import logging
 import os
-import sys
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +19,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from crispseg.data.records import FileSource, Record, SampleSource
-from crispseg.errors import ConfigError, DataError
-from crispseg.io import atomic_write
+from crispseg.data.fingerprint import fingerprint, found_once
+from crispseg.data.records import FileSource, SampleSource
+from crispseg.errors import DataError
 from crispseg.ops.windows import place_windows
 from crispseg.types import LabelSpace
-
-if sys.platform != "win32":
-    import fcntl
 
 __all__ = ["ClassDraw", "ClassIndex", "build_class_index", "class_index"]
 
@@ -181,26 +175,10 @@ def class_index(
 
     if not isinstance(source, FileSource):
         return build()
-    name = f"class-index-{_fingerprint(source.records, label_space, tile_px)}.npz"
-    path = (Path(folder).expanduser() if folder is not None else _user_cache_folder()) / name
-    index = _read(path)
-    if index is not None:
-        return index
-    try:
-        with _alone(path):
-            index = _read(path)  # by another process, meanwhile
-            if index is None:
-                index = build()
-                with atomic_write(path) as temporary:
-                    np.savez_compressed(temporary, samples=index.samples, tiles=index.tiles, present=index.present)
-    except OSError as error:
-        if folder is not None:
-            raise ConfigError(
-                f"data.index_cache {folder}: the class index cannot be kept there ({error.strerror}); name a folder "
-                "that can be written to"
-            ) from error
-        _LOGGER.warning("%s: the class index could not be kept (%s); set data.index_cache", path, error.strerror)
-    return index if index is not None else build()
+    files = ((record.name, record.labels) for record in source.records)
+    state = fingerprint(files, _FORMAT, tile_px, label_space.to_dict())
+    name = f"class-index-{state}.npz"
+    return found_once(name, folder, "the class index", find=build, read=_read, write=_write)
 
 
 def build_class_index(
@@ -254,24 +232,6 @@ def build_class_index(
     )
 
 
-def _fingerprint(records: Sequence[Record], label_space: LabelSpace, tile_px: int) -> str:
-    digest = hashlib.sha256(repr((_FORMAT, tile_px, label_space.to_dict())).encode())
-    for record in records:
-        try:
-            status = record.labels.stat()
-        except OSError as error:
-            raise DataError(f"{record.labels}: {error.strerror}; a label file was expected") from None
-        entry = f"{record.name}\0{record.labels.name}\0{status.st_size}\0{status.st_mtime_ns}\n"
-        digest.update(entry.encode(errors="surrogateescape"))
-    return digest.hexdigest()[:32]
-
-
-def _user_cache_folder() -> Path:
-    """By the XDG Base Directory Specification, which has relative paths ignored."""
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (named if named.is_absolute() else Path.home() / ".cache") / "crispseg"
-
-
 def _read(path: Path) -> ClassIndex | None:
     if not path.exists():
         return None
@@ -283,12 +243,5 @@ def _read(path: Path) -> ClassIndex | None:
         return None
 
 
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process; where the system has none, every process builds the same index."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.stem}.lock").open("w") as file:
-        if sys.platform != "win32":
-            with contextlib.suppress(OSError):  # a network file system without locks
-                fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _write(path: Path, index: ClassIndex) -> None:
+    np.savez_compressed(path, samples=index.samples, tiles=index.tiles, present=index.present)

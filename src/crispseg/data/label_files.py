@@ -12,9 +12,8 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from crispseg.data.headers import header_size_hw
 from crispseg.errors import DataError
-from crispseg.io import read_image, read_label_ids
+from crispseg.io import image_size_hw, read_image, read_label_ids
 
 __all__ = ["CAMVID_COLOURS", "CAMVID_FORMAT", "PNG_FORMAT", "LabelFormat", "mat_format", "read_camvid_colours"]
 
@@ -70,7 +69,7 @@ class LabelFormat:
     size_hw: Callable[[Path], tuple[int, int]]
 
 
-PNG_FORMAT = LabelFormat(read_label_ids, header_size_hw)
+PNG_FORMAT = LabelFormat(read_label_ids, image_size_hw)
 """Grey or palette PNG whose pixel values are the ids."""
 
 
@@ -102,7 +101,7 @@ def read_camvid_colours(path: Path) -> RawIds:
     return ids.astype(np.uint16)
 
 
-CAMVID_FORMAT = LabelFormat(read_camvid_colours, header_size_hw)
+CAMVID_FORMAT = LabelFormat(read_camvid_colours, image_size_hw)
 """The colours of the original CamVid."""
 
 

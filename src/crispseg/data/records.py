@@ -10,10 +10,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from crispseg.data.headers import header_size_hw
 from crispseg.data.label_files import PNG_FORMAT, LabelFormat
 from crispseg.errors import DataError
-from crispseg.io import read_image
+from crispseg.io import image_size_hw, read_image
 from crispseg.types import LabelSpace
 
 __all__ = ["FileSource", "Record", "Sample", "SampleSource", "SizesDifferError", "UnknownIdsError", "train_ids"]
@@ -95,7 +94,7 @@ class FileSource:
 
     def size_hw(self, index: int) -> tuple[int, int]:
         """From the image's header."""
-        return header_size_hw(self.records[index].image)
+        return image_size_hw(self.records[index].image)
 
     def sample(self, index: int) -> Sample:
         """Read both files.
@@ -131,7 +130,7 @@ class FileSource:
             DataError: if one is missing or no image, or their sizes differ.
         """
         record = self.records[index]
-        size_hw = header_size_hw(record.image)
+        size_hw = image_size_hw(record.image)
         _check_sizes(record, size_hw, self.label_format.size_hw(record.labels))
         return size_hw
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ __all__ = [
     "SIZES",
     "UNKNOWN_IDS",
     "DataReport",
+    "Fault",
     "Finding",
     "Problem",
     "SplitReport",
@@ -137,22 +138,27 @@ def problems_in_words(problems: Sequence[Problem]) -> str:
     )
 
 
+class Fault(NamedTuple):
+    """A problem of a sample; see `Problem`."""
+
+    kind: str
+    detail: str
+
+
 @dataclass(frozen=True)
 class Finding:
     """What one sample shows.
 
     Attributes:
         size_hw: None if it is not known or not certain.
-        kind: of its problem; empty: it has none.
-        detail: of its problem.
+        faults: all that is wrong with it.
         unknown_ids: pixels by raw id outside the table.
         id_pixels: (256,) pixels by train id; None if nothing was decoded.
         digest: of the image's pixels.
     """
 
     size_hw: tuple[int, int] | None = None
-    kind: str = ""
-    detail: str = ""
+    faults: tuple[Fault, ...] = ()
     unknown_ids: dict[int, int] = field(default_factory=dict)
     id_pixels: npt.NDArray[np.int64] | None = None
     digest: bytes | None = None
@@ -182,8 +188,7 @@ class Tally:
         self.images += 1
         if finding.size_hw is not None:
             self.sizes[finding.size_hw] += 1
-        if finding.kind:
-            self._found.append(Problem(finding.kind, self.split, finding.detail))
+        self._found += [Problem(fault.kind, self.split, fault.detail) for fault in finding.faults]
         self.unknown_pixels.update(finding.unknown_ids)
         self.unknown_images.update(finding.unknown_ids.keys())
         if finding.id_pixels is not None:

@@ -8,6 +8,8 @@ makes a training sample a tenth dearer (``benchmarks/loader.py``).
 from __future__ import annotations
 
 import os
+import struct
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ __all__ = ["image_size_hw", "read_image", "read_label_ids", "write_png"]
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError)
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 _ORIENTATION_TAG = 0x0112
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
@@ -98,18 +101,26 @@ def read_label_ids(path: str | os.PathLike[str]) -> npt.NDArray[np.uint16]:
 
 
 def image_size_hw(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Height and width of the array that `read_image` would return, from the file's header alone.
+    """Height and width of the array that `read_image` would return, without decoding pixels.
+
+    Pillow decodes a whole PNG to learn its EXIF orientation, which may stand behind the pixels. The names and lengths
+    of a PNG's chunks say as well whether there is one, and whether the file is truncated.
 
     Args:
-        path: of an image file.
+        path: of an image or label file.
 
     Returns:
         Pixels, after EXIF orientation.
 
     Raises:
-        DataError: if the file is missing or not an image.
+        DataError: if the file is missing, not an image, or a PNG that ends early.
     """
     try:
+        with Path(path).open("rb", buffering=0) as file:
+            if file.read(8) == _PNG_SIGNATURE:
+                size_hw, has_exif = _walk_png(file, os.fspath(path))
+                if not has_exif:
+                    return size_hw
         with Image.open(path) as image:
             width, height = image.size
             turned = _orientation(image) in _TURNED
@@ -154,6 +165,23 @@ def write_png(
 def _orientation(image: Image.Image) -> object:
     """By the EXIF standard 1 to 8; 1, upright, where the file says nothing. Broken files hold other things."""
     return image.getexif().get(_ORIENTATION_TAG, 1)
+
+
+def _walk_png(file: FileIO, path: str) -> tuple[tuple[int, int], bool]:
+    """Height and width, and whether there is EXIF data, from the heads of the chunks up to the last."""
+    width, height, has_exif, start = 0, 0, False, 8
+    end = os.fstat(file.fileno()).st_size
+    while start + 12 <= end:  # a chunk's length, name and checksum
+        file.seek(start)
+        head = file.read(16)
+        length, name = struct.unpack(">I4s", head[:8])
+        if name == b"IHDR":
+            width, height = struct.unpack(">II", head[8:16])
+        has_exif |= name == b"eXIf"
+        start += 12 + length
+        if name == b"IEND":
+            return (height, width), has_exif
+    raise DataError(f"{path}: broken or truncated image (the PNG ends early); copy or download it again")
 
 
 def _eight_bit_grey(image: Image.Image, path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:

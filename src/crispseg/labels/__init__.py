@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -32,9 +33,7 @@ def label_space(name_or_path: str | os.PathLike[str]) -> LabelSpace:
     asked = os.fspath(name_or_path)
     path = Path(asked)
     if asked in label_space_names():
-        return _parse(
-            (resources.files(__name__) / f"{asked}.yaml").read_text(encoding="utf-8"), f"label table {asked!r}"
-        )
+        return _packaged(asked)
     if path.is_file():
         try:
             text = path.read_text(encoding="utf-8")
@@ -53,6 +52,12 @@ def label_space(name_or_path: str | os.PathLike[str]) -> LabelSpace:
 def label_space_names() -> list[str]:
     """The packaged tables."""
     return sorted(entry.name[:-5] for entry in resources.files(__name__).iterdir() if entry.name.endswith(".yaml"))
+
+
+@cache
+def _packaged(name: str) -> LabelSpace:
+    """Parsed once: tables are frozen, and YAML is slow."""
+    return _parse((resources.files(__name__) / f"{name}.yaml").read_text(encoding="utf-8"), f"label table {name!r}")
 
 
 def _listed() -> str:

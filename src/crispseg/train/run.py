@@ -9,8 +9,9 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -50,9 +51,12 @@ _PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
 }
 _RUN_ENTRIES = ("recipe.yaml", "checkpoints", "log.jsonl", "tensorboard", "model")
 _MAY_CHANGE = re.compile(
-    r"name|description|data\.(root|workers|cache|index_cache)|train\.(devices|nodes|accelerator|picture_count|save_every_steps)"
+    r"name|description|data\.(root|workers|cache|index_cache|check)|train\.(devices|nodes|accelerator|picture_count|save_every_steps)"
     r"|evaluate\..*|paper.*"
 )
+
+
+Preparing = Callable[[str, int, int], object]
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ def fit(
     resume: bool = False,
     from_previous: bool = False,
     progress: bool = True,
+    preparing: Preparing | None = None,
 ) -> FitResult:
     """Train a recipe.
 
@@ -99,7 +104,8 @@ def fit(
         resume: go on from the folder's last checkpoint; the result is the same, bit for bit on the same machine, as if
             the run had never stopped.
         from_previous: go on from the checkpoint before the last one, where the last is broken; with `resume`.
-        progress: show a progress bar, if there is a terminal.
+        progress: show a progress bar of the training, if there is a terminal.
+        preparing: called with (what, how many are done, of how many) while files are looked at before the training.
 
     Returns:
         Folder and scores of the best model: the one with the highest mean IoU on the validation set.
@@ -119,12 +125,14 @@ def fit(
         _opencv_fit_to_fork(recipe.data.workers),
         StopSignals(f"go on with resume=True (crispseg fit … --out {folder} --resume)") as signals,
     ):
-        return _fit(recipe, folder, checkpoint, signals, progress)
+        return _fit(recipe, folder, checkpoint, signals, progress, preparing or (lambda what, done, total: None))
 
 
-def _fit(recipe: Recipe, folder: Path, checkpoint: Path | None, signals: StopSignals, progress: bool) -> FitResult:
+def _fit(
+    recipe: Recipe, folder: Path, checkpoint: Path | None, signals: StopSignals, progress: bool, preparing: Preparing
+) -> FitResult:
     L.seed_everything(recipe.train.seed, workers=True, verbose=False)
-    require_sound(recipe.data)
+    require_sound(recipe.data, progress=partial(preparing, "checking files"))
     train_set = build_dataset(recipe.data, "train", augment=True, seed=recipe.train.seed)
     val_set = build_dataset(recipe.data, "val", augment=False)
     _check_sets(train_set, val_set)
@@ -144,7 +152,7 @@ def _fit(recipe: Recipe, folder: Path, checkpoint: Path | None, signals: StopSig
     rank, world_size = trainer.global_rank, trainer.world_size
     if recipe.train.sync_batchnorm and world_size > 1:
         synchronise_norms(model, native=trainer.strategy.root_device.type == "cuda")
-    loader = train_loader(train_set, recipe, rank, world_size)
+    loader = train_loader(train_set, recipe, rank, world_size, partial(preparing, "looking up classes"))
     assert isinstance(loader.batch_sampler, EpochBatches)
     checkpoints.steer(loader.batch_sampler, train_set)
 
