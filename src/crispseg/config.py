@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 __all__ = [
     "DataConfig",
@@ -22,6 +22,11 @@ __all__ = [
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+def _number_as_text(value: Any) -> Any:
+    """YAML reads 32 as a number."""
+    return str(value) if type(value) is int else value
 
 
 class _Values(BaseModel):
@@ -123,7 +128,7 @@ class TrainConfig(_Values):
     poly_power: Annotated[float, Field(ge=0)] = 0.9
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     clip_norm: Annotated[float, Field(gt=0)] | None = None
-    precision: Literal["32", "bf16", "fp16"] = "32"
+    precision: Annotated[Literal["32", "bf16", "fp16"], BeforeValidator(_number_as_text)] = "32"
     channels_last: bool = True
     sync_batchnorm: bool = True  # has no effect with one process
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None  # evaluate and keep an average of the weights

@@ -206,3 +206,9 @@ def test_differences_have_dotted_paths():
     second = Recipe(model={"head_options": {"levels": [0, 2]}}, train={"lr": 0.1})
     assert differing_keys(first, second) == {"model.head_options.levels": ([0, 1], [0, 2])}
     assert differing_keys(first, first) == {}
+
+
+def test_a_precision_may_be_written_as_a_number():
+    assert load_recipe("toy/gff", ["train.precision=32"]).train.precision == "32"
+    with pytest.raises(ConfigError, match="precision"):
+        load_recipe("toy/gff", ["train.precision=16"])

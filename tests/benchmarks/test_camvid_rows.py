@@ -1,0 +1,209 @@
+"""The CamVid comparison: rows that differ in nothing but what they compare, a lossless pack, honest tables."""
+
+import argparse
+import json
+import shutil
+import statistics
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crispseg.errors import ConfigError, DataError
+from crispseg.io import read_image, read_label_ids, write_png
+from crispseg.labels import label_space
+from crispseg.models import build_model
+from crispseg.recipes import differing_keys
+
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "camvid"
+PAGE = FOLDER.parents[1] / "docs" / "results" / "camvid.md"
+CLASSES = label_space("camvid").class_names
+
+
+@pytest.fixture(autouse=True)
+def camvid_scripts(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+@pytest.fixture(scope="module")
+def small_camvid(tmp_path_factory):
+    """Smooth pictures with labels in the tutorial's layout."""
+    root = tmp_path_factory.mktemp("camvid")
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(0, 200, 40 * 48).reshape(40, 48, 1)
+    for split, count in (("train", 3), ("val", 2)):
+        for index in range(count):
+            image = (ramp + rng.integers(0, 50, 3) + rng.normal(0, 2, (40, 48, 3))).clip(0, 255).astype(np.uint8)
+            write_png(root / split / f"{index}.png", image)
+            ids = rng.integers(0, 12, (10, 12)).repeat(4, axis=0).repeat(4, axis=1).astype(np.uint8)
+            write_png(root / f"{split}annot" / f"{index}.png", ids)
+    return root
+
+
+def test_all_rows_of_a_backbone_share_everything_but_network_and_loss_terms_of_their_own():
+    from rows import PROTOCOLS, jobs_of, recipe_of
+
+    for protocol in PROTOCOLS:
+        for backbone in PROTOCOLS[protocol].backbones:
+            recipes = [recipe_of(job, "data") for job in jobs_of(protocol, [backbone], seeds=[0])]
+            assert not any(recipe.model.pretrained or recipe.model.weights for recipe in recipes)
+            for recipe in recipes[1:]:
+                keys = differing_keys(recipes[0], recipe)
+                own = ("model.head", "model.context", "loss.", "name", "description")
+                assert [key for key in keys if not key.startswith(own)] == []
+
+
+def test_three_seeds_for_claims_one_for_the_rest_and_all_rows_before_more_seeds():
+    from rows import ROWS, jobs_of
+
+    jobs = jobs_of("full", ["resnet18"])
+    seeds = {row: [job.seed for job in jobs if job.row == row] for row in ROWS}
+    assert all(found == ([0, 1, 2] if ROWS[row].claim else [0]) for row, found in seeds.items())
+    assert [job.row for job in jobs[: len(ROWS)]] == list(ROWS)
+    assert len({job.path for job in jobs}) == len(jobs)
+    assert all(ROWS[row].baseline is None or ROWS[row].baseline in ROWS for row in ROWS)
+
+
+@pytest.mark.parametrize("system", ["", "decoupled", "gscnn"])
+def test_every_row_is_another_network_or_another_loss_and_can_be_built(system):
+    from rows import jobs_of, recipe_of
+
+    recipes = [recipe_of(job, "data", ["model.channels=8"]) for job in jobs_of("full", ["resnet18"], seeds=[0])]
+    described = {json.dumps([r.model.model_dump(), r.loss.model_dump()], sort_keys=True) for r in recipes}
+    assert len(described) == len(recipes)
+    networks = {r.model.model_dump_json(): r for r in recipes}.values()
+    mine = [r for r in networks if (r.model.head if r.model.head in ("decoupled", "gscnn") else "") == system]
+    assert mine
+    for recipe in mine:
+        assert build_model(recipe.model, label_space("camvid")).head.auxiliary is None
+
+
+def test_a_job_of_unknown_names_says_what_there_is():
+    from rows import jobs_of
+
+    with pytest.raises(ConfigError, match=r"row 'gfff'.*did you mean 'gff'"):
+        jobs_of("full", rows=["gfff"])
+    with pytest.raises(ConfigError, match="backbone 'resnet50s'"):
+        jobs_of("reduced", ["resnet50s"])
+
+
+def test_packing_keeps_labels_and_moves_images_by_what_it_says(small_camvid, tmp_path):
+    from pack import pack, unpack
+
+    note = pack(small_camvid, tmp_path / "camvid.zip")
+    shutil.rmtree(tmp_path / "back", ignore_errors=True)
+    assert unpack(tmp_path / "camvid.zip", tmp_path / "back")["images"] == 5
+    ratios = []
+    for path in sorted(small_camvid.glob("*/*.png")):
+        other = tmp_path / "back" / path.relative_to(small_camvid)
+        if path.parent.name.endswith("annot"):
+            assert np.array_equal(read_label_ids(path), read_label_ids(other))
+        else:
+            error = np.mean((read_image(path).astype(float) - read_image(other)) ** 2)
+            ratios.append(10 * np.log10(255**2 / error))
+    assert note["psnr_db_mean"] == pytest.approx(statistics.mean(ratios), abs=0.01)
+    assert note["psnr_db_least"] == pytest.approx(min(ratios), abs=0.01)
+    assert min(ratios) > 30
+    with pytest.raises(DataError, match="MB at quality 94"):
+        pack(small_camvid, tmp_path / "large.zip", limit_mb=0.001)
+    assert not (tmp_path / "large.zip").exists()
+
+
+def test_half_size_halves_images_by_area_and_labels_without_new_ids(small_camvid, tmp_path):
+    from pack import half_size
+
+    half_size(small_camvid, tmp_path / "half")
+    image, small = (read_image(root / "train" / "0.png").astype(float) for root in (small_camvid, tmp_path / "half"))
+    assert np.abs(small - image.reshape(20, 2, 24, 2, 3).mean(axis=(1, 3))).max() <= 0.51
+    ids, few = (read_label_ids(root / "valannot" / "1.png") for root in (small_camvid, tmp_path / "half"))
+    assert np.array_equal(few, ids[::2, ::2])  # blocks of 4×4
+
+
+def test_a_row_is_trained_and_then_done_and_another_recipe_is_refused(small_camvid, tmp_path, monkeypatch):
+    import run
+    from measure import seconds_per_step
+    from rows import jobs_of, recipe_of
+    from run import is_done, run_job
+    from tables import difference_table, load_results, score_table
+
+    monkeypatch.setattr(run, "seconds_per_step", partial(seconds_per_step, repeats=2, warm_up=0))
+    changes = [
+        *("train.epochs=1", "train.batch_size=2", "train.warmup_steps=0", "train.validate_every=1"),
+        *('train.precision="32"', "train.ema_decay=null", "train.accelerator=cpu", "data.crop_hw=[32,32]"),
+        *("model.channels=8", "model.output_stride=32"),
+    ]
+    arguments = argparse.Namespace(protocol="full", root=small_camvid, set=changes, workers=0, commit="abc")
+    arguments.results, arguments.runs, arguments.keep_checkpoints = tmp_path / "results", tmp_path / "runs", False
+    job, other = jobs_of("full", ["resnet18"], ["pspnet", "gff"], [1])
+    assert not is_done(job, arguments)
+    run_job(job, arguments)
+    run_job(other, arguments)
+    assert is_done(job, arguments)
+
+    result = json.loads((tmp_path / "results" / job.path / "result.json").read_text())
+    assert list(result["scores"]["iou"]) == list(CLASSES)
+    assert result["scores"]["images"] == 2
+    assert result["curve"][0]["mean_iou"] == pytest.approx(result["scores"]["mean_iou"], abs=1e-3)
+    assert result["seconds_per_step"]["median"] > 0
+    assert result["peak_memory"]["bytes"] > 1e7
+    assert result["recipe"] == json.loads(
+        recipe_of(job, small_camvid, [*changes, "data.workers=0"]).model_dump_json()
+    )  # the exact one, so that it can be repeated
+    assert not (tmp_path / "runs" / job.path / "checkpoints").exists()
+    results = load_results(tmp_path / "results", "full", "resnet18", changes)
+    assert f"| PSPNet | 1 | {100 * result['scores']['mean_iou']:.1f} |" in score_table(results, ["fcn", "pspnet"])
+    gain = 100 * (results["gff"][1]["scores"]["mean_iou"] - result["scores"]["mean_iou"])
+    differences = difference_table(results, ["pspnet", "gff", "gff_dfp"], resamples=20)
+    assert f"| PSPNet + GFF | PSPNet | 1 | {gain:+.1f} (".replace("-", "−") in differences
+    assert "| PSPNet + GFF + DFP | PSPNet | not run |" in differences
+
+    arguments.set = [*changes, "train.lr=0.5"]
+    with pytest.raises(ConfigError, match=r"of another recipe: train.lr was 0.001 and is now 0.5"):
+        is_done(job, arguments)
+    with pytest.raises(DataError, match="trained otherwise than its row says"):
+        load_results(tmp_path / "results", "full", "resnet18")
+
+
+def test_a_step_that_diverges_is_recorded_and_shown(tmp_path):
+    from tables import score_table, thin_table
+
+    failed = {"pspnet": {0: {"failed": "the loss is nan at step 3", "seed": 0}}}
+    for table in (score_table(failed, ["pspnet", "gff"]), thin_table(failed, ["pspnet", "gff"])):
+        assert "| PSPNet | failed: seed 0: the loss is nan at step 3 |" in table
+        assert "| PSPNet + GFF | not run |" in table
+
+
+def test_means_have_the_deviation_of_the_sample_over_seeds():
+    from tables import spread
+
+    shares = [0.61, 0.64, 0.66]
+    assert spread(shares) == f"{100 * np.mean(shares):.1f} ± {100 * np.std(shares, ddof=1):.1f}"
+    assert spread([0.5]) == "50.0"
+    assert spread([0.5, None]) == "–"  # not the mean of those that have one
+
+
+def test_the_page_names_every_row_and_says_which_were_not_run():
+    from rows import PROTOCOLS, ROWS
+    from tables import MARKS
+
+    text = PAGE.read_text(encoding="utf-8")
+    tables = text.partition(MARKS[0])[2].partition(MARKS[1])[0]
+    for protocol in PROTOCOLS.values():
+        for backbone in protocol.backbones:
+            section = tables.partition(f"### {protocol.title}: {backbone}\n")[2].partition("\n### ")[0]
+            assert "No pretrained weights in any row." in section
+            assert [row for row in protocol.rows if f"\n| {ROWS[row].title} | " not in section] == []
+
+
+def test_only_what_is_between_the_marks_changes(tmp_path):
+    from tables import MARKS, put_between_marks
+
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n")
+    put_between_marks(page, "new\n")
+    put_between_marks(page, "new\n")
+    assert page.read_text() == f"before\n{MARKS[0]}\nnew\n{MARKS[1]}\nafter\n"
+    page.write_text("no marks")
+    with pytest.raises(DataError, match="once each, expected"):
+        put_between_marks(page, "new")
