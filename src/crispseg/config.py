@@ -49,6 +49,10 @@ class ModelConfig(_Values):
     head_options: dict[str, Any] = Field(default_factory=dict)  # keyword arguments of the head's class
     context_options: dict[str, Any] = Field(default_factory=dict)  # keyword arguments of the context's class
 
+    def without_sources(self) -> ModelConfig:
+        """The architecture alone, for weights that come from elsewhere."""
+        return self.model_copy(update={"pretrained": False, "backbone_weights": None, "weights": None})
+
 
 class DataConfig(_Values):
     """Where the images are and how they are cut and varied."""

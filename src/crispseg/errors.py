@@ -16,6 +16,7 @@ __all__ = [
     "TrainingError",
     "TrainingInterrupted",
     "WeightsError",
+    "in_words_by_kind",
     "nearest_name",
 ]
 
@@ -56,6 +57,27 @@ class TrainingInterrupted(TrainingError):
     def exit_status(self) -> int:
         """What a command ends with by the custom of shells: 130 after Ctrl-C, 143 after kill."""
         return 128 + self.signal_number
+
+
+def in_words_by_kind(problems: Iterable[tuple[str, str]], most: int = 8) -> str:
+    """All problems on one line, by kind; of a kind that has many, the first are named and the others counted.
+
+    Args:
+        problems: kind and detail of each.
+        most: how many of a kind are named.
+
+    Example:
+        >>> in_words_by_kind([("no prediction", "a.png"), ("no prediction", "b.png")])
+        '2 × no prediction: a.png; b.png'
+    """
+    by_kind: dict[str, list[str]] = {}
+    for kind, detail in problems:
+        by_kind.setdefault(kind, []).append(detail)
+    return " — ".join(
+        f"{len(details)} × {kind}: {'; '.join(details[:most])}"
+        + (f"; and {len(details) - most} more" if len(details) > most else "")
+        for kind, details in by_kind.items()
+    )
 
 
 _LISTED = 40

@@ -121,7 +121,7 @@ def evaluate(
     else:
         assert model is not None
         _refuse(of_folders | optional, "--predictions")
-        title, score = _of_model(model, data, layout, split, set_ or [], device, radii_px)
+        title, score = _of_model(model, data, layout, split, set_ or [], device, radii_px, recorded=out is not None)
 
     with make_progress() as progress:
         task = progress.add_task("scoring", total=None)
@@ -220,6 +220,7 @@ def _of_model(
     overrides: Sequence[str],
     device: str | None,
     radii_px: tuple[float, ...] | None,
+    recorded: bool,
 ) -> tuple[str, Callable[..., Scores]]:
     from functools import partial
 
@@ -236,7 +237,7 @@ def _of_model(
     source = {
         "kind": "model",
         "model": model,
-        "weights": _fingerprint(network),
+        "weights": _fingerprint(network) if recorded else None,  # reads all weights, and only records ask for it
         "split": split,
         "data": recipe.data.model_dump(mode="json", exclude={"workers", "cache"}),
         "scales": list(options.scales),
@@ -290,10 +291,9 @@ def _recipe(model: str, data: str | None, layout: str | None, overrides: Sequenc
 def _trained_recipe(model: str) -> Recipe | None:
     """What a model folder on disk says that it was trained with."""
     from crispseg.config import Recipe
-    from crispseg.models.weights import read_card
+    from crispseg.models import saved_card
 
-    folder = next((path for path in (Path(model), Path(model) / "model") if (path / "card.json").is_file()), None)
-    values = read_card(folder)["recipe"] if folder is not None else None
+    values = saved_card(model)["recipe"] if Path(model).exists() else None
     return None if values is None else Recipe.model_validate(values)
 
 

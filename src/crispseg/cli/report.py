@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 
 from crispseg.evaluate import Scores
+from crispseg.io import css_colour, page_template
 from crispseg.pictures import to_data_uri
 from crispseg.types import LabelSpace
 
@@ -100,18 +100,11 @@ def render_report(
     Returns:
         A whole HTML document.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     systems = [result] if baseline is None else [result, baseline]
     radii = sorted(result.scores.boundary_f)
     shown_radius = radii[0]
-    colours = {name: _css_colour(label_space.palette[i]) for i, name in enumerate(label_space.class_names)}
-    return environment.get_template("report.html.j2").render(
+    colours = {name: css_colour(label_space.palette[i]) for i, name in enumerate(label_space.class_names)}
+    return page_template(Path(__file__).with_name("report.html.j2")).render(
         title=f"{result.title} on toy streets",
         lead=lead,
         idea=idea,
@@ -226,10 +219,6 @@ def _boundary(system: SystemResult | None, radius: float, name: str) -> float | 
 
 def _mean_boundary(system: SystemResult | None, radius: float) -> float | None:
     return _known(system.scores.mean_boundary_f[radius]) if system else None
-
-
-def _css_colour(rgb: npt.NDArray[np.uint8]) -> str:
-    return "#" + "".join(f"{int(value):02x}" for value in rgb)
 
 
 def _curve(systems: Sequence[SystemResult]) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from crispseg.errors import in_words_by_kind
 from crispseg.types import IGNORE_INDEX
 
 __all__ = [
@@ -37,8 +38,6 @@ SHARED = "images in two splits"
 NO_LABELS = "splits without any label"
 KINDS = (LAYOUT, BROKEN, SIZES, UNKNOWN_IDS, SHARED, NO_LABELS)
 """Every kind of problem, the ones that hide others first."""
-
-_LISTED = 8  # problems of a kind that one line names
 
 
 @dataclass(frozen=True)
@@ -128,14 +127,7 @@ def problems_in_words(problems: Sequence[Problem]) -> str:
     """
     if len(problems) == 1:
         return problems[0].detail
-    by_kind: dict[str, list[str]] = {}
-    for problem in problems:
-        by_kind.setdefault(problem.kind, []).append(problem.detail)
-    return " — ".join(
-        f"{len(details)} × {kind}: {'; '.join(details[:_LISTED])}"
-        + (f"; and {len(details) - _LISTED} more" if len(details) > _LISTED else "")
-        for kind, details in by_kind.items()
-    )
+    return in_words_by_kind((problem.kind, problem.detail) for problem in problems)
 
 
 class Fault(NamedTuple):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Problem", "problems_in_words"]
+from crispseg.errors import in_words_by_kind
 
-_LISTED = 8
+__all__ = ["Problem", "problems_in_words"]
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,4 @@ def problems_in_words(problems: Sequence[Problem]) -> str:
         >>> problems_in_words([Problem("a", "no prediction", "a.png"), Problem("b", "no prediction", "b.png")])
         '2 × no prediction: a.png; b.png'
     """
-    by_kind: dict[str, list[str]] = {}
-    for problem in problems:
-        by_kind.setdefault(problem.kind, []).append(problem.detail)
-    return " — ".join(
-        f"{len(details)} × {kind}: {'; '.join(details[:_LISTED])}"
-        + (f"; and {len(details) - _LISTED} more" if len(details) > _LISTED else "")
-        for kind, details in by_kind.items()
-    )
+    return in_words_by_kind((problem.kind, problem.detail) for problem in problems)

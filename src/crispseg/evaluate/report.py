@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import jinja2
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +19,7 @@ from crispseg.evaluate.engine import Example
 from crispseg.evaluate.problems import Problem
 from crispseg.evaluate.scores import Scores, format_percent
 from crispseg.evaluate.totals import Totals
+from crispseg.io import css_colour, page_template
 from crispseg.types import LabelSpace
 
 __all__ = ["render_report"]
@@ -58,23 +58,16 @@ def render_report(
     Returns:
         A whole HTML document.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     space = totals.settings.label_space
     columns = _columns(scores)
-    return environment.get_template("report.html.j2").render(
+    return page_template(Path(__file__).with_name("report.html.j2")).render(
         summary=scores.summary(),
         tiles=_tiles(scores),
         headings=list(columns),
         rows=[
             {
                 "name": name,
-                "colour": _css_colour(space, index),
+                "colour": css_colour(space.palette[index]),
                 "cells": [_share(by_class[name]) for by_class in columns.values()],
             }
             for index, name in enumerate(space.class_names)
@@ -88,7 +81,7 @@ def render_report(
         ),
         distance_curve=_curve({"counted over the whole set": scores.mean_distance_iou}),
         confusion=_confusion(totals, space),
-        classes=[{"name": name, "colour": _css_colour(space, i)} for i, name in enumerate(space.class_names)],
+        classes=[{"name": name, "colour": css_colour(space.palette[i])} for i, name in enumerate(space.class_names)],
         scenes=[_scene(name, iou, example, space) for name, iou, example in examples],
         details=[(title, rows[0], rows[1:]) for title, rows in scores.detail_tables().items()],
         rules=[(name.replace("_", " "), scores.averaging[name]) for name in _RULES if getattr(scores, name)],
@@ -232,7 +225,3 @@ def _first_and_last(radii: Sequence[float]) -> list[float]:
 def _mean(by_class: Mapping[str, float]) -> float:
     known = [share for share in by_class.values() if not math.isnan(share)]
     return sum(known) / len(known) if known else math.nan
-
-
-def _css_colour(space: LabelSpace, train_id: int) -> str:
-    return "#" + "".join(f"{int(value):02x}" for value in space.palette[train_id])

@@ -17,7 +17,7 @@ from huggingface_hub.utils import HFValidationError  # type: ignore[attr-defined
 from crispseg.errors import WeightsError
 from crispseg.models.hub import LOG_IN, cause_and_status, in_short, is_hub_id
 from crispseg.models.segmenter import Segmenter
-from crispseg.models.weights import CARD_NAME, WEIGHTS_NAME, load_model, read_card, save_model
+from crispseg.models.weights import CARD_NAME, WEIGHTS_NAME, find_folder, load_model, read_card, save_model
 
 __all__ = ["model_page", "push_to_hub"]
 
@@ -74,9 +74,7 @@ def push_to_hub(
             folder = Path(temporary) / "model"
             save_model(model, folder, licence="")
         else:
-            folder = Path(model)
-            if not (folder / CARD_NAME).is_file() and (folder / "model" / CARD_NAME).is_file():
-                folder = folder / "model"
+            folder = find_folder(Path(model))
             load_model(folder)  # what does not load here would load for nobody
         card = _without_paths(read_card(folder))
         contents: dict[str, Path | bytes] = {

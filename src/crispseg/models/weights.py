@@ -30,7 +30,7 @@ from crispseg.models.hub import fetch_files, is_hub_id
 from crispseg.models.segmenter import Segmenter
 from crispseg.types import LabelSpace
 
-__all__ = ["load_model", "load_weights", "read_card", "save_model", "saved_card", "saved_config"]
+__all__ = ["find_folder", "load_model", "load_weights", "read_card", "save_model", "saved_card", "saved_config"]
 
 CARD_NAME = "card.json"
 WEIGHTS_NAME = "weights.safetensors"
@@ -82,7 +82,7 @@ def save_model(
         )
     card = {
         "format_version": FORMAT_VERSION,
-        "model": _without_sources(model.config).model_dump(mode="json"),
+        "model": model.config.without_sources().model_dump(mode="json"),
         "label_space": model.label_space.to_dict(),
         "mean": model.mean.flatten().tolist(),
         "std": model.std.flatten().tolist(),
@@ -125,7 +125,7 @@ def load_model(
         WeightsError: if there is no such model, its files are broken, or weights and card do not fit together; the
             message lists what differs.
     """
-    folder = _find_folder(path_or_hub_id)
+    folder = find_folder(path_or_hub_id)
     config, own_space = _architecture(folder)
     try:
         model = build_model(config, label_space or own_space)
@@ -144,7 +144,7 @@ def saved_card(path_or_hub_id: str | Path) -> dict[str, Any]:
     Raises:
         WeightsError: if there is no such model, or its card is broken.
     """
-    return read_card(_find_folder(path_or_hub_id))
+    return read_card(find_folder(path_or_hub_id))
 
 
 def saved_config(path_or_hub_id: str | Path) -> ModelConfig:
@@ -156,7 +156,7 @@ def saved_config(path_or_hub_id: str | Path) -> ModelConfig:
     Raises:
         WeightsError: if there is no such model, or its card is broken.
     """
-    return _architecture(_find_folder(path_or_hub_id))[0]
+    return _architecture(find_folder(path_or_hub_id))[0]
 
 
 def load_weights(
@@ -179,7 +179,7 @@ def load_weights(
     Raises:
         WeightsError: if the file is missing or broken, or keys or shapes differ; the message lists which.
     """
-    file = Path(path) if Path(path).is_file() else _find_folder(path) / WEIGHTS_NAME
+    file = Path(path) if Path(path).is_file() else find_folder(path) / WEIGHTS_NAME
     state = read_state(file)
     own = model.state_dict()
     fresh = _of_other_classes(model, state) if other_classes else []
@@ -228,7 +228,7 @@ def read_card(folder: str | Path) -> dict[str, Any]:
 def _architecture(folder: Path) -> tuple[ModelConfig, LabelSpace]:
     card = read_card(folder)
     try:
-        config = _without_sources(ModelConfig.model_validate(card["model"]))
+        config = ModelConfig.model_validate(card["model"]).without_sources()
         return config, LabelSpace.from_dict(card["label_space"], source=str(folder / CARD_NAME))
     except KeyError as error:
         raise WeightsError(f"{folder / CARD_NAME}: has no {error}; save the model again") from error
@@ -258,7 +258,15 @@ def _of_other_classes(model: Segmenter, state: Mapping[str, Tensor]) -> list[str
     return differing if explained else []
 
 
-def _find_folder(path_or_hub_id: str | Path) -> Path:
+def find_folder(path_or_hub_id: str | Path) -> Path:
+    """The folder that holds a saved model's card and weights.
+
+    Args:
+        path_or_hub_id: see `load_model`; a `Path` is never taken for a Hub id.
+
+    Raises:
+        WeightsError: if there is no such model.
+    """
     path = Path(path_or_hub_id)
     if path.is_file() and path.name in (WEIGHTS_NAME, CARD_NAME):
         path = path.parent
@@ -277,11 +285,6 @@ def _find_folder(path_or_hub_id: str | Path) -> Path:
     if isinstance(path_or_hub_id, Path) or not is_hub_id(path_or_hub_id):
         raise WeightsError(f"{path_or_hub_id}: no such folder; name a model folder, or a Hub model as user/name")
     return fetch_files(path_or_hub_id, (CARD_NAME, WEIGHTS_NAME))
-
-
-def _without_sources(config: ModelConfig) -> ModelConfig:
-    """The architecture alone: a saved model brings its weights and needs no others."""
-    return config.model_copy(update={"pretrained": False, "backbone_weights": None, "weights": None})
 
 
 def _apart(state: dict[str, Tensor]) -> dict[str, Tensor]:

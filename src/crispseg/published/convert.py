@@ -77,7 +77,7 @@ def network_of(model: Segmenter) -> PublishedNetwork:
     Raises:
         WeightsError: if it is none.
     """
-    built = model.config.model_copy(update={"pretrained": False, "backbone_weights": None, "weights": None})
+    built = model.config.without_sources()
     for network in NETWORKS.values():
         if network.config == built:
             return network

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import secrets
 import shutil
 import zipfile
 import zlib
@@ -215,12 +214,11 @@ class Checkpoints(Checkpoint):
     def _save_last(self, trainer: L.Trainer) -> None:
         """Save, and keep the checkpoint before as well: a disk may lose what it has taken."""
         if trainer.is_global_zero and self.last_path.exists():
-            link = self.previous_path.with_name(f".previous.new-{secrets.token_hex(4)}.ckpt")
-            try:
-                os.link(self.last_path, link)
-            except OSError:  # a file system without hard links
-                shutil.copyfile(self.last_path, link)
-            os.replace(link, self.previous_path)
+            with atomic_write(self.previous_path) as temporary:
+                try:
+                    os.link(self.last_path, temporary)
+                except OSError:  # a file system without hard links
+                    shutil.copyfile(self.last_path, temporary)
         self._save(trainer, self.last_path)
 
     def _save(self, trainer: L.Trainer, path: Path) -> None:

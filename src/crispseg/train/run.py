@@ -171,8 +171,7 @@ def _starting_model(recipe: Recipe, label_space: LabelSpace, resumed: bool) -> S
     start = recipe.model.weights
     if start is None:
         return build_model(recipe.model, label_space)
-    config = recipe.model.model_copy(update={"pretrained": False, "backbone_weights": None})
-    model = build_model(config, label_space)
+    model = build_model(recipe.model.without_sources(), label_space)
     if not resumed:
         load_weights(model, start, other_classes=True, partial=recipe.model.weights_partial)
     return model
@@ -235,8 +234,7 @@ def _export(
     started = time.monotonic()
     recipe, model = task.recipe, task.model
     if recipe.train.strategy == "fsdp":  # each process holds a part of it; one that is whole takes no gradients
-        sources = {"pretrained": False, "backbone_weights": None}
-        model = build_model(recipe.model.model_copy(update=sources), val_set.label_space)
+        model = build_model(recipe.model.without_sources(), val_set.label_space)
     _load_best(model, checkpoints.best_path)
     predictor = Predictor(
         model,
