@@ -154,11 +154,11 @@ PROTOCOLS: dict[str, Protocol] = {
         _values((360, 480), epochs=150, validate_every=10, workers=8),
     ),
     "reduced": Protocol(
-        "Reduced protocol: 240×180, 30 epochs, CPU",
+        "Reduced protocol: 240×180, 12 epochs, CPU",
         (180, 240),
         {"resnet18": {"output_stride": 16, "channels": 64}},
         ("pspnet", "gff", "deeplabv3plus", "deeplabv3plus_decoupled", "gscnn"),
-        _values((180, 240), epochs=30, validate_every=5, workers=1),
+        _values((180, 240), epochs=12, validate_every=4, workers=1),
     ),
 }
 
