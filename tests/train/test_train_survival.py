@@ -101,6 +101,30 @@ def test_a_broken_checkpoint_is_noticed_and_the_one_before_it_offered(tiny, tmp_
         fit(recipe, tmp_path / "new", from_previous=True, progress=False)
 
 
+def test_a_broken_checkpoint_does_not_take_the_place_of_the_whole_one_before_it(tiny, tmp_path, at_loss, monkeypatch):
+    recipe, run = tiny(), tmp_path / "run"
+    at_loss(7, send(SIGTERM))
+    with pytest.raises(TrainingInterrupted):
+        fit(recipe, run, progress=False)
+    (run / "checkpoints" / "last.ckpt").write_bytes(b"PK")
+
+    save = torch.save
+
+    def full_for_the_last(checkpoint, path):
+        if "last" in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(checkpoint, path)
+
+    monkeypatch.setattr(torch, "save", full_for_the_last)  # the first write after going on fails as well
+    with pytest.raises(TrainingError, match="could not be written"):
+        fit(recipe, run, resume=True, from_previous=True, progress=False)
+    monkeypatch.undo()
+    assert is_whole(run / "checkpoints" / "previous.ckpt")
+    fit(recipe, run, resume=True, from_previous=True, progress=False)
+    fit(recipe, tmp_path / "whole", progress=False)
+    assert_same_run(tmp_path / "whole", run)
+
+
 def test_without_a_whole_checkpoint_nothing_is_offered(tiny, tmp_path, at_loss):
     recipe, run = tiny(), tmp_path / "run"
     at_loss(7, send(SIGTERM))

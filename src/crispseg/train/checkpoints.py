@@ -86,14 +86,17 @@ class Checkpoints(Checkpoint):
     Args:
         folder: of the checkpoints.
         signals: asked whether to stop.
+        resumed_from: the checkpoint that the run goes on from; None for the beginning.
     """
 
     _batches: EpochBatches
     _dataset: SegmentationDataset
 
-    def __init__(self, folder: Path, signals: StopSignals) -> None:
+    def __init__(self, folder: Path, signals: StopSignals, resumed_from: Path | None = None) -> None:
         self.best_path, self.last_path = folder / "best.ckpt", folder / "last.ckpt"
         self.previous_path = folder / "previous.ckpt"
+        # A run that goes on from previous.ckpt does so because last.ckpt is broken: that must not take its place.
+        self._last_is_whole = resumed_from == self.last_path
         self.best_score = -math.inf
         self.best_epoch = 0  # counted from 1, as in the log
         self._signals = signals
@@ -213,13 +216,14 @@ class Checkpoints(Checkpoint):
 
     def _save_last(self, trainer: L.Trainer) -> None:
         """Save, and keep the checkpoint before as well: a disk may lose what it has taken."""
-        if trainer.is_global_zero and self.last_path.exists():
+        if trainer.is_global_zero and self._last_is_whole and self.last_path.exists():
             with atomic_write(self.previous_path) as temporary:
                 try:
                     os.link(self.last_path, temporary)
                 except OSError:  # a file system without hard links
                     shutil.copyfile(self.last_path, temporary)
         self._save(trainer, self.last_path)
+        self._last_is_whole = True
 
     def _save(self, trainer: L.Trainer, path: Path) -> None:
         task = as_task(trainer.lightning_module)

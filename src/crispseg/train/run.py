@@ -146,7 +146,7 @@ def _fit(
         callbacks.append(MovingAverage(recipe.train.ema_decay))
     if progress and sys.stdout.isatty():
         callbacks.append(RichProgressBar())
-    checkpoints = Checkpoints(folder / "checkpoints", signals)
+    checkpoints = Checkpoints(folder / "checkpoints", signals, checkpoint)
     log_every = max(1, min(10, len(train_set) // recipe.train.batch_size))  # steps; small sets are logged, too
     trainer = _trainer(recipe, folder, [*callbacks, checkpoints], log_every)
     rank, world_size = trainer.global_rank, trainer.world_size
