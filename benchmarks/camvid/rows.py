@@ -68,6 +68,8 @@ ROWS: dict[str, Row] = {
     "gated_fpn": Row("PSPNet + gated FPN", _plain("gated_fpn", "ppm"), **_ON_PPM),
     "gff": Row("PSPNet + GFF", _plain("gff", "ppm"), claim=True, **_ON_PPM),
     "gff_dfp": Row("PSPNet + GFF + DFP", _plain("gff_dfp", "ppm"), claim=True, **_ON_PPM),
+    # Not in the paper: a level finer than stride 4, for poles
+    "gff_stem": Row("PSPNet + GFF, stem joins", {**_plain("gff", "ppm"), "head_options": {"stem_channels": 16}}, "gff"),
     # Decoupled, table 1a and 2a
     "fcn_decoupled": Row("FCN + Decoupled", _plain("decoupled", "identity"), "fcn", claim=True),
     "pspnet_decoupled": Row("PSPNet + Decoupled", _plain("decoupled", "ppm"), "pspnet", claim=True),
@@ -157,7 +159,7 @@ PROTOCOLS: dict[str, Protocol] = {
         "Reduced protocol: 240×180, 12 epochs, CPU",
         (180, 240),
         {"resnet18": {"output_stride": 16, "channels": 64}},
-        ("pspnet", "gff", "deeplabv3plus", "deeplabv3plus_decoupled", "gscnn"),
+        ("pspnet", "gff", "gff_stem", "deeplabv3plus", "deeplabv3plus_decoupled", "gscnn"),
         _values((180, 240), epochs=12, validate_every=4, workers=1),
     ),
 }

@@ -84,6 +84,27 @@ def test_gff_refines_each_level_with_two_convolutions_and_reads_the_context():
     assert create_model("fpn", **SMALL).head.fuse.num_levels == 5
 
 
+@pytest.mark.parametrize("name", ["gff", "fpn", "gff_dfp"])
+def test_the_stem_joins_the_fused_map_at_its_own_stride(name):
+    model = create_model(name, **SMALL, head_options={"stem_channels": 5}).eval()
+    head = model.head
+    seen = outputs_of({"merge": head.merge, "detail": head.detail, "sharpen": head.sharpen}, lambda: model(IMAGES))
+    fused, detail, read = seen["merge"][1], seen["detail"][1], seen["sharpen"][0][0]
+    assert fused.shape == (1, 8, 16, 24)
+    assert detail.shape == (1, 5, 32, 48)
+    raised = torch.nn.functional.interpolate(fused, size=(32, 48), mode="bilinear")
+    torch.testing.assert_close(read, torch.cat([raised, detail], dim=1))
+    assert seen["sharpen"][1].shape == (1, 4, 32, 48)
+    trained = create_model(name, **SMALL, head_options={"stem_channels": 5}).train()
+    trained(torch.rand(2, 3, 64, 64)).logits.sum().backward()
+    assert trained.head.detail[0].weight.grad.abs().sum() > 0
+
+
+def test_without_the_stem_there_is_nothing_of_it():
+    names = [name for name, _ in create_model("gff", **SMALL).head.named_parameters()]
+    assert not [name for name in names if "detail" in name or "sharpen" in name]
+
+
 def test_auxiliary_classifier_reads_the_mid_level():
     model = create_model("pspnet", **SMALL).train()
     seen = outputs_of({"auxiliary": model.head.auxiliary}, lambda: model(torch.rand(2, 3, 64, 64)))

@@ -32,6 +32,8 @@ class FusionHead(Head):
         auxiliary: see `Head`; weight 0.4 at stage 3 in the paper.
         levels: which of ``info.levels`` to fuse, from shallow to deep; None: the backbone's four.
         pyramid_kernel_size: of the dense feature pyramid's convolutions.
+        stem_channels: width of the stem's map (stride 2 in a ResNet) that joins the fused one before the classifier,
+            for objects thinner than a cell of the shallowest level; 0, as in the paper: it does not.
     """
 
     fusion: ClassVar[str]
@@ -48,6 +50,7 @@ class FusionHead(Head):
         auxiliary: bool = True,
         levels: tuple[int, ...] | None = None,
         pyramid_kernel_size: int = 1,
+        stem_channels: int = 0,
     ) -> None:
         super().__init__(info, num_classes, context, channels=channels, auxiliary=auxiliary)
         self.level_indices = _level_indices(levels, info)
@@ -63,7 +66,13 @@ class FusionHead(Head):
         self.pyramid = DenseFeaturePyramid(num_fused, channels, pyramid_kernel_size) if self.dense else None
         num_merged = num_fused + int(not self.context_is_level)
         self.merge = ConvNormAct(num_merged * channels, channels, 1)
-        self.classify = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(channels, num_classes, 1))
+        width = channels
+        if stem_channels:
+            width = max(1, channels // 2)  # half of it at four times the cells
+            self.detail = ConvNormAct(info.stem.channels, stem_channels, 1)
+            self.sharpen = ConvNormAct(channels + stem_channels, width)
+        self.has_detail = stem_channels > 0
+        self.classify = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(width, num_classes, 1))
 
     def forward(self, features: Features, images: Tensor, *, with_maps: bool = False) -> SegmentationOutput:
         """See `Head.forward`; the gated fusions show ``gate_1`` (shallowest) to ``gate_L``."""
@@ -80,6 +89,9 @@ class FusionHead(Head):
             merged = refined if self.context_is_level else [*refined, context]
         finest_hw = image_size(levels[0])
         merged_map = self.merge(torch.cat([resize(one, finest_hw) for one in merged], dim=1))
+        if self.has_detail:
+            detail = self.detail(features.stem)
+            merged_map = self.sharpen(torch.cat([resize(merged_map, image_size(detail)), detail], dim=1))
         return SegmentationOutput(
             logits=resize(self.classify(merged_map), size_hw),
             auxiliary_logits=self.auxiliary_logits(features, size_hw),
