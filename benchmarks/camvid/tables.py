@@ -1,6 +1,6 @@
 """From the results of run.py to the tables and curves of docs/results/camvid.md, between its marks.
 
-    python benchmarks/camvid/tables.py [--results runs/camvid/results] [--page docs/results/camvid.md]
+    python benchmarks/camvid/tables.py [--results docs/results/camvid/results] [--page docs/results/camvid.md]
 
 Rows without a result say "not run". Results of another recipe than the row's are refused.
 """
@@ -25,6 +25,7 @@ from crispseg.evaluate import compare
 from crispseg.io import atomic_write, write_png
 
 MARKS = ("<!-- tables -->", "<!-- /tables -->")
+RESULTS = Path("docs/results/camvid/results")
 NOT_RUN = "not run"
 RADII_PX = ("1", "2", "3", "5")
 
@@ -35,7 +36,7 @@ Results = dict[str, dict[int, Result]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=Path("runs/camvid/results"))
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--page", type=Path, default=Path("docs/results/camvid.md"))
     parser.add_argument("--resamples", type=int, default=2000)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as it was given to run.py")
@@ -50,19 +51,23 @@ def main() -> None:
 def all_sections(folder: Path, page: Path, resamples: int = 2000, overrides: Sequence[str] = ()) -> str:
     """The Markdown of every protocol and backbone; curves are drawn into a folder beside the page."""
     parts = [f"**Trial with changed values, not the protocol: {', '.join(overrides)}.**\n"] if overrides else []
-    for name, protocol in PROTOCOLS.items():
-        for backbone in protocol.backbones:
-            results = load_results(folder, name, backbone, overrides)
-            parts.append(f"### {protocol.title}: {backbone}\n\nNo pretrained weights in any row. {_run_on(results)}\n")
-            parts.append(score_table(results, protocol.rows))
-            parts.append(
-                f"IoU of the thin classes, no pretrained weights, in %:\n\n{thin_table(results, protocol.rows)}"
-            )
-            parts.append(f"Against the baseline:\n\n{difference_table(results, protocol.rows, resamples)}")
-            if any(curves := _curves(results)):
-                picture = page.with_suffix("") / f"curves_{name}_{backbone}.png"
-                write_png(picture, plot_curves(curves))
-                parts.append(f"![Validation mean IoU over epochs]({picture.parent.name}/{picture.name})\n")
+    sections = [
+        (name, backbone, load_results(folder, name, backbone, overrides))
+        for name, protocol in PROTOCOLS.items()
+        for backbone in protocol.backbones
+    ]
+    for name, backbone, results in sorted(sections, key=lambda section: not section[2]):  # what was run comes first
+        protocol = PROTOCOLS[name]
+        parts.append(f"### {protocol.title}: {backbone}\n\nNo pretrained weights in any row. {_run_on(results)}\n")
+        parts.append(score_table(results, protocol.rows))
+        if not results:
+            continue
+        parts.append(f"IoU of the thin classes, no pretrained weights, in %:\n\n{thin_table(results, protocol.rows)}")
+        parts.append(f"Against the baseline:\n\n{difference_table(results, protocol.rows, resamples)}")
+        if any(curves := _curves(results)):
+            picture = page.with_suffix("") / f"curves_{name}_{backbone}.png"
+            write_png(picture, plot_curves(curves))
+            parts.append(f"![Validation mean IoU over epochs]({picture.parent.name}/{picture.name})\n")
     return "\n".join(parts)
 
 

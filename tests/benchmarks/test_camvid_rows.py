@@ -196,6 +196,18 @@ def test_the_page_names_every_row_and_says_which_were_not_run():
             assert [row for row in protocol.rows if f"\n| {ROWS[row].title} | " not in section] == []
 
 
+def test_the_page_s_scores_are_those_of_the_results_beside_it():
+    from rows import PROTOCOLS
+    from tables import load_results, score_table, thin_table
+
+    text = PAGE.read_text(encoding="utf-8")
+    for name, protocol in PROTOCOLS.items():
+        for backbone in protocol.backbones:
+            results = load_results(PAGE.with_suffix("") / "results", name, backbone)
+            assert score_table(results, protocol.rows) in text
+            assert not results or thin_table(results, protocol.rows) in text
+
+
 def test_only_what_is_between_the_marks_changes(tmp_path):
     from tables import MARKS, put_between_marks
 
