@@ -201,7 +201,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--seeds", nargs="+", type=int, metavar="N", help="default: 0 1 2 where a claim is made, else 0"
     )
-    parser.add_argument("--results", type=Path, default=Path("docs/results/camvid/results"), help="small files, to keep")
+    parser.add_argument(
+        "--results", type=Path, default=Path("docs/results/camvid/results"), help="small files, to keep"
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs/camvid/work"), help="checkpoints and models")
     parser.add_argument("--limit-minutes", type=float, default=float("inf"), help="begin no row that ends after this")
     parser.add_argument("--workers", type=int, help="processes that prepare images")

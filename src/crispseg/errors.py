@@ -18,6 +18,7 @@ __all__ = [
     "WeightsError",
     "in_words_by_kind",
     "nearest_name",
+    "some",
 ]
 
 
@@ -80,7 +81,21 @@ def in_words_by_kind(problems: Iterable[tuple[str, str]], most: int = 8) -> str:
     )
 
 
-_LISTED = 40
+def some(names: Iterable[str], most: int = 5) -> str:
+    """The first few names, and how many more there are.
+
+    Args:
+        names: any number of them.
+        most: how many are named.
+
+    Example:
+        >>> some("abcdefg"), some([])
+        ('a, b, c, d, e and 2 more', 'nothing')
+    """
+    listed = list(names)
+    if not listed:
+        return "nothing"
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
@@ -101,5 +116,5 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    listed = ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+    listed = some(names, 40)
     return f"did you mean {close[0]!r}? Known: {listed}" if close else f"known: {listed}"

@@ -293,7 +293,7 @@ def test_wrong_maps_are_named(score):
         score(labels, wrong)
     with pytest.raises(DataError, match=r"prediction holds -1 \(1 pixels\)"):
         score(np.array([[0, -1]]), np.array([[0, 0]]))
-    with pytest.raises(DataError, match="and 2 other values"):
+    with pytest.raises(DataError, match="and 2 more"):
         score(np.arange(10)[None], np.zeros((1, 10), int))
 
 

@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from crispseg.errors import DataError
+from crispseg.errors import DataError, some
 from crispseg.io import image_size_hw, read_image, read_label_ids
 
 __all__ = ["CAMVID_COLOURS", "CAMVID_FORMAT", "PNG_FORMAT", "LabelFormat", "mat_format", "read_camvid_colours"]
@@ -89,13 +89,10 @@ def read_camvid_colours(path: Path) -> RawIds:
     ids = _camvid_lookup()[codes]
     if (ids == _NO_CLASS).any():
         values, counts = np.unique(codes[ids == _NO_CLASS], return_counts=True)
-        listed = ", ".join(
-            f"({code >> 16}, {code >> 8 & 255}, {code & 255}) ({count} px)"
-            for code, count in list(zip(values.tolist(), counts.tolist(), strict=True))[:8]
-        )
-        more = f" and {len(values) - 8} more" if len(values) > 8 else ""
+        colours = (f"({code >> 16}, {code >> 8 & 255}, {code & 255})" for code in values.tolist())
+        listed = some((f"{name} ({count} px)" for name, count in zip(colours, counts.tolist(), strict=True)), 8)
         raise DataError(
-            f"{path}: colours of none of CamVid's 32 classes: {listed}{more}; a file of LabeledApproved_full was "
+            f"{path}: colours of none of CamVid's 32 classes: {listed}; a file of LabeledApproved_full was "
             "expected, neither resized nor saved as JPEG; copy or download it again"
         )
     return ids.astype(np.uint16)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.data.label_files import PNG_FORMAT, LabelFormat
-from crispseg.errors import DataError
+from crispseg.errors import DataError, some
 from crispseg.io import image_size_hw, read_image
 from crispseg.types import LabelSpace
 
@@ -153,11 +153,10 @@ def train_ids(raw: npt.NDArray[np.uint16], label_space: LabelSpace, source: str 
     if translated.size and translated.min() < 0:
         values, counts = np.unique(raw[translated < 0], return_counts=True)
         unknown = dict(zip(values.tolist(), counts.tolist(), strict=True))
-        listed = ", ".join(f"{value} ({count} px)" for value, count in list(unknown.items())[:8])
-        more = f" and {len(values) - 8} more" if len(values) > 8 else ""
+        listed = some((f"{value} ({count} px)" for value, count in unknown.items()), 8)
         known = sorted({*label_space.ignore_ids, *(raw_id for entry in label_space.classes for raw_id in entry.ids)})
         raise UnknownIdsError(
-            f"{source}: ids outside the label table {label_space.name!r}: {listed}{more}; it knows {_ranges(known)} "
+            f"{source}: ids outside the label table {label_space.name!r}: {listed}; it knows {_ranges(known)} "
             "and 255; add them to the table, to a class or to ignore_ids, or repair the file",
             unknown,
         )

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.data.records import train_ids
-from crispseg.errors import ConfigError, DataError, nearest_name
+from crispseg.errors import ConfigError, DataError, nearest_name, some
 from crispseg.evaluate.engine import Example, Outcome
 from crispseg.evaluate.instances import RawIds, count_instances, raw_ids, read_instance_ids
 from crispseg.evaluate.pairing import Encoding, FilePair
@@ -207,8 +207,7 @@ def _listed(values: npt.NDArray[Any], in_words: Callable[[int], str] = str, at_m
     """Values with their pixel counts."""
     found, counts = np.unique(values, return_counts=True)
     order = np.argsort(-counts)
-    named = [f"{in_words(int(found[i]))} ({counts[i]} px)" for i in order[:at_most]]
-    return ", ".join(named) + (f" and {len(found) - at_most} more" if len(found) > at_most else "")
+    return some((f"{in_words(int(found[i]))} ({counts[i]} px)" for i in order), at_most)
 
 
 def _stamp(pair: FilePair) -> tuple[int, ...]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from torch import Tensor
 
-from crispseg.errors import WeightsError
+from crispseg.errors import WeightsError, some
 from crispseg.published.networks import NETWORKS, PublishedNetwork
 
 __all__ = ["check_keys", "check_tensors", "recognise"]
 
 _COUNTER = "num_batches_tracked"
-_SHOWN = 5
 _ADVICE = "fetch the file again, or see crispseg convert --list for the networks that are known"
 
 
@@ -87,7 +86,7 @@ def check_tensors(
         if tuple(value.shape) != shapes[key]
     ]
     if wrong:
-        raise WeightsError(f"{source}: is not {network.name}: {len(wrong)} of another shape: {_some(wrong)}; {_ADVICE}")
+        raise WeightsError(f"{source}: is not {network.name}: {len(wrong)} of another shape: {some(wrong)}; {_ADVICE}")
     whole = [key for key, value in state.items() if not value.is_floating_point() and not key.endswith(_COUNTER)]
     if whole:
         raise WeightsError(
@@ -107,13 +106,7 @@ def _difference(network: PublishedNetwork, keys: Collection[str]) -> tuple[list[
 def _in_words(missing: list[str], unknown: list[str]) -> str:
     parts = []
     if missing:
-        parts.append(f"{len(missing)} keys are missing: {_some(missing)}")
+        parts.append(f"{len(missing)} keys are missing: {some(missing)}")
     if unknown:
-        parts.append(f"{len(unknown)} are unknown: {_some(unknown)}")
+        parts.append(f"{len(unknown)} are unknown: {some(unknown)}")
     return "; ".join(parts)
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return ", ".join(listed[:_SHOWN]) + more

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from crispseg.config import DataConfig
-from crispseg.data.layouts.files import FindRecords, PairedFolders, files_in, first_existing, listed_names, some
+from crispseg.data.layouts.files import FindRecords, PairedFolders, files_in, first_existing, listed_names
 from crispseg.data.records import Record
-from crispseg.errors import DataError, nearest_name
+from crispseg.errors import DataError, nearest_name, some
 
 __all__ = ["camvid_split", "camvid_split_of", "coco_stuff_split", "kitti_fold", "pascal_context_split"]
 

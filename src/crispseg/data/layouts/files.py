@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from crispseg.config import DataConfig
 from crispseg.data.records import Record
-from crispseg.errors import DataError
+from crispseg.errors import DataError, some
 
 __all__ = [
     "IMAGE_ENDINGS",
@@ -21,7 +21,6 @@ __all__ = [
     "first_existing",
     "listed_names",
     "pair",
-    "some",
 ]
 
 FindRecords = Callable[[DataConfig, Path, str], list[Record]]
@@ -29,7 +28,6 @@ FindRecords = Callable[[DataConfig, Path, str], list[Record]]
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _SAME_STEM = "an image and its label file have the same name up to the suffix"
-_LISTED = 5  # names shown in an error
 
 
 @dataclass(frozen=True)
@@ -186,20 +184,6 @@ def listed_names(path: Path) -> list[str]:
     if doubled := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"{path}: {len(doubled)} names are listed twice: {some(doubled)}; keep one line of each")
     return names
-
-
-def some(names: Iterable[str]) -> str:
-    """The first few names, and how many more there are.
-
-    Example:
-        >>> some("abcdefg"), some([])
-        ('a, b, c, d, e and 2 more', 'nothing')
-    """
-    listed = list(names)
-    if not listed:
-        return "nothing"
-    more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
-    return ", ".join(listed[:_LISTED]) + more
 
 
 def _no_folder(root: Path, path: Path, expected: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from crispseg.errors import ConfigError, DataError
+from crispseg.errors import ConfigError, DataError, some
 from crispseg.types import IGNORE_INDEX
 
 __all__ = [
@@ -126,6 +126,4 @@ def share(part: npt.NDArray[Any], whole: npt.NDArray[Any], of_nothing: float) ->
 def _listed(wrong: npt.NDArray[Any], at_most: int = 5) -> str:
     """Name wrong values with their counts."""
     values, counts = np.unique(wrong, return_counts=True)
-    named = [f"{value} ({count} pixels)" for value, count in zip(values, counts, strict=True)]
-    more = f" and {len(named) - at_most} other values" if len(named) > at_most else ""
-    return ", ".join(named[:at_most]) + more
+    return some((f"{value} ({count} pixels)" for value, count in zip(values, counts, strict=True)), at_most)
