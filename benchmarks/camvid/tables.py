@@ -217,7 +217,10 @@ def _run_on(results: Results) -> str:
     runs = [run for by_seed in results.values() for run in by_seed.values()]
     if not runs:
         return "No row has been run yet."
-    machines = {f"{(on := run['hardware'])['gpu'] or on['cpu']}, {on['threads']} threads": None for run in runs}
+    machines = {
+        f"{(on := run['hardware'])['gpu'] or on['cpu']}, {on['threads']} thread{'s' * (on['threads'] != 1)}": None
+        for run in runs
+    }
     memory = {run["peak_memory"]["of"]: None for run in runs if "peak_memory" in run}
     torches = {f"torch {run['versions']['torch']}": None for run in runs}
     commits = {_short(run["commit"] or "unknown"): None for run in runs}
