@@ -18,7 +18,21 @@ from crispseg.config import Recipe
 from crispseg.errors import ConfigError, nearest_name
 from crispseg.recipes import differing_keys, load_recipe, save_recipe
 
-__all__ = ["PROTOCOLS", "ROWS", "THIN_CLASSES", "Job", "Protocol", "Row", "jobs_of", "other_values", "recipe_of"]
+__all__ = [
+    "PROTOCOLS",
+    "RESULTS",
+    "ROWS",
+    "THIN_CLASSES",
+    "Job",
+    "Protocol",
+    "Row",
+    "jobs_of",
+    "other_values",
+    "recipe_of",
+]
+
+RESULTS = Path("docs/results/camvid/results")
+"""Where run.py keeps what it measures and tables.py finds it."""
 
 THIN_CLASSES = ("pole", "sign", "fence", "pedestrian", "bicyclist")
 

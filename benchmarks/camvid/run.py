@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 from measure import hardware, peak_memory, seconds_per_step, source_state, versions
 from pack import NOTE, half_size
-from rows import PROTOCOLS, ROWS, Job, jobs_of, other_values, recipe_of
+from rows import PROTOCOLS, RESULTS, ROWS, Job, jobs_of, other_values, recipe_of
 
 from crispseg import describe, load_model
 from crispseg.config import Recipe
@@ -201,9 +201,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--seeds", nargs="+", type=int, metavar="N", help="default: 0 1 2 where a claim is made, else 0"
     )
-    parser.add_argument(
-        "--results", type=Path, default=Path("docs/results/camvid/results"), help="small files, to keep"
-    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="small files, to keep")
     parser.add_argument("--runs", type=Path, default=Path("runs/camvid/work"), help="checkpoints and models")
     parser.add_argument("--limit-minutes", type=float, default=float("inf"), help="begin no row that ends after this")
     parser.add_argument("--workers", type=int, help="processes that prepare images")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from curves import plot_curves
-from rows import PROTOCOLS, ROWS, THIN_CLASSES, jobs_of, other_values, recipe_of
+from rows import PROTOCOLS, RESULTS, ROWS, THIN_CLASSES, jobs_of, other_values, recipe_of
 
 from crispseg.config import Recipe
 from crispseg.errors import CrispsegError, DataError
@@ -25,7 +25,6 @@ from crispseg.evaluate import compare
 from crispseg.io import atomic_write, write_png
 
 MARKS = ("<!-- tables -->", "<!-- /tables -->")
-RESULTS = Path("docs/results/camvid/results")
 NOT_RUN = "not run"
 RADII_PX = ("1", "2", "3", "5")
 

@@ -73,7 +73,7 @@ class SegmentationDataset(Dataset[Item]):
         self.transform = transform
         self.seed = seed
         # Persistent workers keep their copy of the data set; shared memory is how the epoch reaches them.
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call] # as torch has it
         self._cache = _SampleCache(source) if cache else None
 
     def __len__(self) -> int:

@@ -163,10 +163,10 @@ def _scipy_io(path: Path) -> ModuleType:
     if not path.exists():
         raise DataError(f"{path}: no such file; a label file was expected")
     try:
-        import scipy.io  # type: ignore[import-untyped]
+        import scipy.io  # type: ignore[import-untyped] # SciPy ships no types
     except ImportError:
         raise DataError(f"{path}: MATLAB label files need SciPy, which is not installed; pip install scipy") from None
-    return scipy.io  # type: ignore[no-any-return]
+    return scipy.io  # type: ignore[no-any-return] # as above
 
 
 def _broken(scipy_io: ModuleType) -> tuple[type[Exception], ...]:

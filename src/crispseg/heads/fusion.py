@@ -66,12 +66,9 @@ class FusionHead(Head):
         self.pyramid = DenseFeaturePyramid(num_fused, channels, pyramid_kernel_size) if self.dense else None
         num_merged = num_fused + int(not self.context_is_level)
         self.merge = ConvNormAct(num_merged * channels, channels, 1)
-        width = channels
-        if stem_channels:
-            width = max(1, channels // 2)  # half of it at four times the cells
-            self.detail = ConvNormAct(info.stem.channels, stem_channels, 1)
-            self.sharpen = ConvNormAct(channels + stem_channels, width)
-        self.has_detail = stem_channels > 0
+        width = max(1, channels // 2) if stem_channels else channels  # half of it at four times the cells
+        self.detail = ConvNormAct(info.stem.channels, stem_channels, 1) if stem_channels else None
+        self.sharpen = ConvNormAct(channels + stem_channels, width) if stem_channels else None
         self.classify = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(width, num_classes, 1))
 
     def forward(self, features: Features, images: Tensor, *, with_maps: bool = False) -> SegmentationOutput:
@@ -89,7 +86,7 @@ class FusionHead(Head):
             merged = refined if self.context_is_level else [*refined, context]
         finest_hw = image_size(levels[0])
         merged_map = self.merge(torch.cat([resize(one, finest_hw) for one in merged], dim=1))
-        if self.has_detail:
+        if self.detail is not None and self.sharpen is not None:
             detail = self.detail(features.stem)
             merged_map = self.sharpen(torch.cat([resize(merged_map, image_size(detail)), detail], dim=1))
         return SegmentationOutput(

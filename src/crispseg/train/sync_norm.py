@@ -30,7 +30,7 @@ def synchronise_norms(model: nn.Module, native: bool = False) -> None:
             if not isinstance(child, _BatchNorm) or isinstance(child, _Shared):
                 continue
             if native and type(child) is nn.BatchNorm2d:
-                fused = nn.SyncBatchNorm.convert_sync_batchnorm(child)  # type: ignore[no-untyped-call]
+                fused = nn.SyncBatchNorm.convert_sync_batchnorm(child)  # type: ignore[no-untyped-call] # torch
                 setattr(parent, name, fused)
             else:
                 child.__class__ = _shared_kind(type(child))
