@@ -7,7 +7,8 @@ these as one line without a traceback; anything else is a bug of ours and keeps 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 __all__ = [
     "ConfigError",
@@ -20,6 +21,8 @@ __all__ = [
     "nearest_name",
     "some",
 ]
+
+T = TypeVar("T")
 
 
 class CrispsegError(Exception):
@@ -81,12 +84,13 @@ def in_words_by_kind(problems: Iterable[tuple[str, str]], most: int = 8) -> str:
     )
 
 
-def some(names: Iterable[str], most: int = 5) -> str:
+def some(names: Iterable[T], most: int = 5, say: Callable[[T], str] = str) -> str:
     """The first few names, and how many more there are.
 
     Args:
         names: any number of them.
         most: how many are named.
+        say: what is shown of one; called for those that are named only.
 
     Example:
         >>> some("abcdefg"), some([])
@@ -95,7 +99,7 @@ def some(names: Iterable[str], most: int = 5) -> str:
     listed = list(names)
     if not listed:
         return "nothing"
-    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+    return ", ".join(map(say, listed[:most])) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:

@@ -89,13 +89,17 @@ def read_camvid_colours(path: Path) -> RawIds:
     ids = _camvid_lookup()[codes]
     if (ids == _NO_CLASS).any():
         values, counts = np.unique(codes[ids == _NO_CLASS], return_counts=True)
-        colours = (f"({code >> 16}, {code >> 8 & 255}, {code & 255})" for code in values.tolist())
-        listed = some((f"{name} ({count} px)" for name, count in zip(colours, counts.tolist(), strict=True)), 8)
+        listed = some(zip(values.tolist(), counts.tolist(), strict=True), 8, _colour_in_words)
         raise DataError(
             f"{path}: colours of none of CamVid's 32 classes: {listed}; a file of LabeledApproved_full was "
             "expected, neither resized nor saved as JPEG; copy or download it again"
         )
     return ids.astype(np.uint16)
+
+
+def _colour_in_words(found: tuple[int, int]) -> str:
+    code, count = found
+    return f"({code >> 16}, {code >> 8 & 255}, {code & 255}) ({count} px)"
 
 
 CAMVID_FORMAT = LabelFormat(read_camvid_colours, image_size_hw)

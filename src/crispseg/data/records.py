@@ -153,7 +153,7 @@ def train_ids(raw: npt.NDArray[np.uint16], label_space: LabelSpace, source: str 
     if translated.size and translated.min() < 0:
         values, counts = np.unique(raw[translated < 0], return_counts=True)
         unknown = dict(zip(values.tolist(), counts.tolist(), strict=True))
-        listed = some((f"{value} ({count} px)" for value, count in unknown.items()), 8)
+        listed = some(unknown.items(), 8, lambda entry: f"{entry[0]} ({entry[1]} px)")
         known = sorted({*label_space.ignore_ids, *(raw_id for entry in label_space.classes for raw_id in entry.ids)})
         raise UnknownIdsError(
             f"{source}: ids outside the label table {label_space.name!r}: {listed}; it knows {_ranges(known)} "

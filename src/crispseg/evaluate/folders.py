@@ -207,7 +207,7 @@ def _listed(values: npt.NDArray[Any], in_words: Callable[[int], str] = str, at_m
     """Values with their pixel counts."""
     found, counts = np.unique(values, return_counts=True)
     order = np.argsort(-counts)
-    return some((f"{in_words(int(found[i]))} ({counts[i]} px)" for i in order), at_most)
+    return some(order, at_most, lambda i: f"{in_words(int(found[i]))} ({counts[i]} px)")
 
 
 def _stamp(pair: FilePair) -> tuple[int, ...]:
