@@ -17,7 +17,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from crispseg.data import SegmentationDataset
-from crispseg.errors import ConfigError, TrainingError, TrainingInterrupted
+from crispseg.errors import ConfigError, TrainingError, TrainingInterrupted, some
 from crispseg.io import atomic_write
 from crispseg.train.batches import EpochBatches
 from crispseg.train.sharding import local_part
@@ -230,7 +230,7 @@ class Checkpoints(Checkpoint):
         state = task.model.state_dict()
         broken = [name for name, values in state.items() if not torch.isfinite(local_part(values)).all()]
         if not trainer.strategy.reduce_boolean_decision(not broken):
-            found = f"{broken[0]} and {len(broken) - 1} more" if broken else "on another process"
+            found = some(broken, most=1) if broken else "on another process"
             raise TrainingError(
                 f"the weights are not finite after step {trainer.global_step} of {task.total_steps} ({found}); {path} "
                 "stays as it was. Lower train.lr, lengthen train.warmup_steps or set train.clip_norm"
