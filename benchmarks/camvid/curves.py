@@ -9,12 +9,15 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+Curve = Mapping[int, float]
+"""Mean IoU in [0, 1] by epoch."""
 
-def plot_curves(curves: Mapping[str, Sequence[tuple[int, float]]]) -> np.ndarray:
-    """Draw them.
+
+def plot_curves(curves: Mapping[str, Sequence[Curve]]) -> np.ndarray:
+    """Draw them: each row's mean over its seeds as a line, the single seeds faintly behind it.
 
     Args:
-        curves: by row, (epoch, mean IoU in [0, 1]).
+        curves: by row, one for each seed.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -24,16 +27,18 @@ def plot_curves(curves: Mapping[str, Sequence[tuple[int, float]]]) -> np.ndarray
         canvas = FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         colours = matplotlib.colormaps["tab10"].colors
-        for index, (row, points) in enumerate(curves.items()):
-            epochs, shares = zip(*points, strict=True)
+        for index, (row, runs) in enumerate(curves.items()):
+            style = {
+                "color": colours[index % len(colours)],
+                "linestyle": ("-", "--", ":")[index // len(colours) % 3],
+            }
+            if len(runs) > 1:
+                for run in runs:
+                    axes.plot(list(run), [100 * share for share in run.values()], alpha=0.25, linewidth=1, **style)
+            mean = mean_curve(runs)
+            label = f"{row}, {len(runs)} seed{'s' if len(runs) > 1 else ''}"
             axes.plot(
-                epochs,
-                [100 * share for share in shares],
-                label=row,
-                color=colours[index % len(colours)],
-                linestyle=("-", "--", ":")[index // len(colours) % 3],
-                marker="o",
-                markersize=3,
+                list(mean), [100 * share for share in mean.values()], label=label, marker="o", markersize=3, **style
             )
         axes.set_xlabel("epoch")
         axes.set_ylabel("validation mIoU (%)")
@@ -42,3 +47,9 @@ def plot_curves(curves: Mapping[str, Sequence[tuple[int, float]]]) -> np.ndarray
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def mean_curve(runs: Sequence[Curve]) -> Curve:
+    """The mean over runs, at the epochs at which all of them were validated."""
+    shared = [epoch for epoch in runs[0] if all(epoch in run for run in runs)]
+    return {epoch: sum(run[epoch] for run in runs) / len(runs) for epoch in shared}

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from curves import plot_curves
+from curves import Curve, plot_curves
 from rows import PROTOCOLS, RESULTS, ROWS, THIN_CLASSES, jobs_of, other_values, recipe_of
 
 from crispseg.config import Recipe
@@ -63,10 +63,11 @@ def all_sections(folder: Path, page: Path, resamples: int = 2000, overrides: Seq
             continue
         parts.append(f"IoU of the thin classes, no pretrained weights, in %:\n\n{thin_table(results, protocol.rows)}")
         parts.append(f"Against the baseline:\n\n{difference_table(results, protocol.rows, resamples)}")
-        if any(curves := _curves(results)):
+        if curves := _curves(results):
             picture = page.with_suffix("") / f"curves_{name}_{backbone}.png"
             write_png(picture, plot_curves(curves))
-            parts.append(f"![Validation mean IoU over epochs]({picture.parent.name}/{picture.name})\n")
+            caption = "Validation mean IoU over epochs, the mean over seeds; single seeds are fainter"
+            parts.append(f"![{caption}]({picture.parent.name}/{picture.name})\n")
     return "\n".join(parts)
 
 
@@ -236,14 +237,16 @@ def _short(commit: str) -> str:
     return commit[:12] + "-dirty" * commit.endswith("-dirty")
 
 
-def _curves(results: Results) -> Mapping[str, list[tuple[int, float]]]:
-    """Of the lowest seed of each row: (epoch, validation mean IoU)."""
+def _curves(results: Results) -> Mapping[str, list[Curve]]:
+    """Validation mean IoU by epoch, of each seed of each row."""
     curves = {}
     for row in ROWS:
-        for run in _finished(results, row)[:1]:
-            points = [(line["epoch"], line["mean_iou"]) for line in run["curve"] if line.get("mean_iou") is not None]
-            if points:
-                curves[ROWS[row].title] = points
+        runs = [
+            {line["epoch"]: line["mean_iou"] for line in run["curve"] if line.get("mean_iou") is not None}
+            for run in _finished(results, row)
+        ]
+        if runs := [run for run in runs if run]:
+            curves[ROWS[row].title] = runs
     return curves
 
 

@@ -41,6 +41,15 @@ def small_camvid(tmp_path_factory):
     return root
 
 
+def test_curves_are_means_over_seeds_where_all_of_them_were_validated():
+    from curves import mean_curve, plot_curves
+
+    runs = [{4: 0.2, 8: 0.4, 12: 0.5}, {4: 0.3, 12: 0.6}]
+    assert mean_curve(runs) == pytest.approx({4: 0.25, 12: 0.55})
+    assert mean_curve(runs[:1]) == runs[0]
+    assert (plot_curves({"PSPNet": runs}) != plot_curves({"PSPNet": runs[:1]})).any()
+
+
 def test_all_rows_of_a_backbone_share_everything_but_network_and_loss_terms_of_their_own():
     from rows import PROTOCOLS, jobs_of, recipe_of
 
