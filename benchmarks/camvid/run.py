@@ -118,7 +118,7 @@ def run_job(job: Job, arguments: argparse.Namespace) -> None:
         "versions": versions(),
         "commit": arguments.commit or source_state(),
         "images": json.loads(note.read_text(encoding="utf-8")) if note.is_file() else "the original files",
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": _without_root(recipe).model_dump(mode="json"),
         "curve": curve,
     }
     with atomic_folder(arguments.results / job.path) as results:
@@ -129,6 +129,11 @@ def run_job(job: Job, arguments: argparse.Namespace) -> None:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     scores = result.get("scores")
     print(f"mIoU {100 * scores['mean_iou']:.2f} %" if isinstance(scores, dict) else f"failed: {result['failed']}")
+
+
+def _without_root(recipe: Recipe) -> Recipe:
+    """For publishing: where the images lay is the machine's own business."""
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": None})})
 
 
 def _scored(job: Job, recipe: Recipe, folder: Path) -> dict[str, object]:

@@ -153,12 +153,12 @@ def test_a_row_is_trained_and_then_done_and_another_recipe_is_refused(small_camv
     result = json.loads((tmp_path / "results" / job.path / "result.json").read_text())
     assert list(result["scores"]["iou"]) == list(CLASSES)
     assert result["scores"]["images"] == 2
+    assert str(small_camvid) not in json.dumps(result)
     assert result["curve"][0]["mean_iou"] == pytest.approx(result["scores"]["mean_iou"], abs=1e-3)
     assert result["seconds_per_step"]["median"] > 0
     assert result["peak_memory"]["bytes"] > 1e7
-    assert result["recipe"] == json.loads(
-        recipe_of(job, small_camvid, [*changes, "data.workers=0"]).model_dump_json()
-    )  # the exact one, so that it can be repeated
+    exact = json.loads(recipe_of(job, small_camvid, [*changes, "data.workers=0"]).model_dump_json())
+    assert result["recipe"] == {**exact, "data": {**exact["data"], "root": None}}  # so that it can be repeated anywhere
     assert not (tmp_path / "runs" / job.path / "checkpoints").exists()
     results = load_results(tmp_path / "results", "full", "resnet18", changes)
     assert f"| PSPNet | 1 | {100 * result['scores']['mean_iou']:.1f} |" in score_table(results, ["fcn", "pspnet"])
