@@ -22,8 +22,18 @@ def test_the_folder_is_small_and_its_card_says_how_it_was_trained():
     assert card["recipe"]["data"]["layout"] == "camvid"
     assert not card["recipe"]["model"]["pretrained"]
     assert "../" not in (FOLDER / "card.json").read_text(encoding="utf-8")
-    assert 0.5 < card["metrics"]["mean_iou"] < 1
+    assert 0.6 < card["metrics"]["mean_iou"] < 1
     assert set(card["metrics"]["iou"]) == set(label_space("camvid").class_names)
+
+
+def test_the_pages_give_the_card_s_scores():
+    metrics = saved_card(FOLDER)["metrics"]
+    mean_iou, *boundary_f = (
+        f"{100 * score:.1f}" for score in (metrics["mean_iou"], *metrics["mean_boundary_f"].values())
+    )
+    page = (FOLDER.parents[1] / "docs" / "results" / "camvid_long_cpu.md").read_text(encoding="utf-8")
+    assert "| " + " | ".join(f"**{score}**" for score in (mean_iou, *boundary_f)) + " |" in page
+    assert f"{mean_iou} % mean IoU" in (FOLDER.parents[1] / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="needs CamVid; name its folder in CRISPSEG_CAMVID")
