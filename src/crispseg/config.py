@@ -83,6 +83,10 @@ class DataConfig(_Values):
     toy_size_hw: tuple[PositiveInt, PositiveInt] = (192, 256)
     toy_seed: Annotated[int, Field(ge=0)] = 0
 
+    def own_split(self, split: str) -> str:
+        """The data set's own name of ``"train"`` or ``"val"``; other names are taken as its own already."""
+        return {"train": self.train_split, "val": self.val_split}.get(split, split)
+
     @model_validator(mode="after")
     def _ordered(self) -> DataConfig:
         low, high = self.scale_range

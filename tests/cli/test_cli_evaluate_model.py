@@ -1,4 +1,4 @@
-"""``crispseg evaluate MODEL --resume``: a run goes on only with the weights that it began with."""
+"""``crispseg evaluate MODEL``: its title; and ``--resume``, which goes on only with the weights that it began with."""
 
 from pathlib import Path
 
@@ -53,3 +53,9 @@ def test_other_radii_are_refused(stopped: list[str]):
     result = invoke([*stopped, "--resume", "--radii", "4"])
     assert result.exit_code == 2
     assert "radii_px was [1, 2, 3, 5], and is [4] now" in result.stderr
+
+
+def test_the_title_names_the_images_that_were_scored(tmp_path: Path):
+    save_model(tmp_path / "model", seed=0)
+    result = invoke(["evaluate", str(tmp_path / "model"), *OPTIONS, "--device", "cpu", "--set", "data.val_split=train"])
+    assert " on train of toy_streets" in " ".join(result.stdout.split())

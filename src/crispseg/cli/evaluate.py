@@ -244,7 +244,7 @@ def _of_model(
         "flip": options.flip,
         "window_hw": options.window_hw,
     }
-    title = f"{model} on {split} of {recipe.data.root or recipe.data.layout}"
+    title = f"{model} on {recipe.data.own_split(split)} of {recipe.data.root or recipe.data.layout}"
     return title, partial(score, predictor, dataset, radii_px or options.radii_px, source=source)
 
 

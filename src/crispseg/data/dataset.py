@@ -163,8 +163,7 @@ def build_dataset(config: DataConfig, split: str, augment: bool, seed: int = 0) 
     """
     if config.layout not in LAYOUTS:
         raise ConfigError(f"data.layout: unknown layout {config.layout!r}; {nearest_name(config.layout, LAYOUTS)}")
-    folder = {"train": config.train_split, "val": config.val_split}.get(split, split)
-    source, label_space = LAYOUTS[config.layout](config, folder)
+    source, label_space = LAYOUTS[config.layout](config, config.own_split(split))
     transform = None
     if augment:
         transform = JointTransform(
