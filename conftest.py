@@ -2,7 +2,9 @@
 
 import os
 import tempfile
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -16,3 +18,12 @@ os.environ["XDG_CACHE_HOME"] = os.path.join(
 # Shared machines are slow now and then; that is no failure. Examples are the same in every run.
 settings.register_profile("crispseg", deadline=None, derandomize=True)
 settings.load_profile("crispseg")
+
+
+@pytest.fixture(scope="session")
+def real_camvid() -> Path:
+    """The folder of CamVid's real images, which the project does not hold; without it the test is skipped."""
+    root = Path(os.environ.get("CRISPSEG_CAMVID", Path(__file__).resolve().parents[1] / "shared" / "camvid"))
+    if not root.is_dir():
+        pytest.skip(f"CamVid is not at {root}; set CRISPSEG_CAMVID")
+    return root

@@ -90,8 +90,7 @@ def run_job(job: Job, arguments: argparse.Namespace) -> None:
     """
     recipe = recipe_of(job, image_root(arguments), arguments.set)
     if arguments.workers is not None:
-        data = recipe.data.model_copy(update={"workers": arguments.workers})
-        recipe = recipe.model_copy(update={"data": data})
+        recipe = _with_data(recipe, workers=arguments.workers)
     folder = arguments.runs / job.path
     found: dict[str, object]
     try:
@@ -118,7 +117,7 @@ def run_job(job: Job, arguments: argparse.Namespace) -> None:
         "versions": versions(),
         "commit": arguments.commit or source_state(),
         "images": json.loads(note.read_text(encoding="utf-8")) if note.is_file() else "the original files",
-        "recipe": _without_root(recipe).model_dump(mode="json"),
+        "recipe": _with_data(recipe, root=None).model_dump(mode="json"),  # where they lay is the machine's business
         "curve": curve,
     }
     with atomic_folder(arguments.results / job.path) as results:
@@ -131,9 +130,9 @@ def run_job(job: Job, arguments: argparse.Namespace) -> None:
     print(f"mIoU {100 * scores['mean_iou']:.2f} %" if isinstance(scores, dict) else f"failed: {result['failed']}")
 
 
-def _without_root(recipe: Recipe) -> Recipe:
-    """For publishing: where the images lay is the machine's own business."""
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": None})})
+def _with_data(recipe: Recipe, **values: object) -> Recipe:
+    """The recipe with other values in its ``data`` section."""
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=values)})
 
 
 def _scored(job: Job, recipe: Recipe, folder: Path) -> dict[str, object]:

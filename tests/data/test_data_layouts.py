@@ -1,6 +1,3 @@
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -188,12 +185,8 @@ def test_unknown_layout():
     assert {"toy_streets", "camvid", "folder"} < set(LAYOUTS)
 
 
-def test_the_real_camvid():
-    default = Path(__file__).resolve().parents[2].parent / "shared" / "camvid"
-    root = Path(os.environ.get("CRISPSEG_CAMVID", default))
-    if not root.is_dir():
-        pytest.skip(f"CamVid is not at {root}; set CRISPSEG_CAMVID")
-    train, val = build("camvid", root), build("camvid", root, "val")
+def test_the_real_camvid(real_camvid):
+    train, val = build("camvid", real_camvid), build("camvid", real_camvid, "val")
     assert (len(train), len(val)) == (367, 101)
     sample = val.sample(0)
     assert sample.image.shape == (360, 480, 3)

@@ -21,8 +21,6 @@ from crispseg.errors import ConfigError, DataError
 from crispseg.io import write_png
 from crispseg.labels import label_space
 
-SHARED_CAMVID = Path(__file__).resolve().parents[2].parent / "shared" / "camvid"
-
 
 def build(layout: str, root: Path, split: str, **values: object) -> SegmentationDataset:
     return build_dataset(DataConfig(layout=layout, root=str(root), **values), split, augment=False)
@@ -200,11 +198,9 @@ class TestLists:
 
 
 class TestCamVidOriginal:
-    def test_the_division_is_the_tutorials(self):
-        if not SHARED_CAMVID.is_dir():
-            pytest.skip(f"CamVid is not at {SHARED_CAMVID}")
+    def test_the_division_is_the_tutorials(self, real_camvid):
         for split in ("train", "val"):
-            names = [path.stem for path in (SHARED_CAMVID / split).glob("*.png")]
+            names = [path.stem for path in (real_camvid / split).glob("*.png")]
             assert len(names) == {"train": 367, "val": 101}[split]
             assert {camvid_split_of(name) for name in names} == {split}
 

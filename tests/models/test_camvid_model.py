@@ -1,6 +1,5 @@
 """The trained network in models/camvid, as a user finds it."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from crispseg.labels import label_space
 from crispseg.models import saved_card
 
 FOLDER = Path(__file__).parents[2] / "models" / "camvid"
-CAMVID = Path(os.environ.get("CRISPSEG_CAMVID", Path(__file__).parents[3] / "shared" / "camvid"))
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="models/ is in the repository only")
 
 
@@ -36,10 +34,9 @@ def test_the_pages_give_the_card_s_scores():
     assert f"{mean_iou} % mean IoU" in (FOLDER.parents[1] / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.skipif(not CAMVID.is_dir(), reason="needs CamVid; name its folder in CRISPSEG_CAMVID")
-def test_it_segments_a_street_as_well_as_its_card_says():
-    image_path = sorted((CAMVID / "val").iterdir())[50]
-    truth = read_label_ids(CAMVID / "valannot" / image_path.name)
+def test_it_segments_a_street_as_well_as_its_card_says(real_camvid):
+    image_path = sorted((real_camvid / "val").iterdir())[50]
+    truth = read_label_ids(real_camvid / "valannot" / image_path.name)
     prediction = Predictor(load_model(FOLDER))(image_path).labels
     known = truth < len(label_space("camvid").class_names)
     accuracy = (prediction == truth)[known].mean()
