@@ -136,6 +136,7 @@ def _create(name: str, output_stride: int) -> tuple[nn.Module, dict[str, Any]]:
             options["output_stride"] = stride
         try:
             return _create_accepted(name, options)
+        # timm's families refuse a stride in whatever way they fail; the last refusal is the error's cause below.
         except (AssertionError, NotImplementedError, ValueError, RuntimeError, TypeError, AttributeError) as error:
             problem = error
     raise ConfigError(

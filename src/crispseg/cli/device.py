@@ -26,6 +26,7 @@ def choose_device(wanted: str | None) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=wanted)
+    # torch: unknown or absent device, built without CUDA, a device type without tensors
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"--device {wanted}: cannot be used here ({reason}); leave it out, or give cpu") from error
