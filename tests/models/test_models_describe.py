@@ -82,6 +82,15 @@ def test_parts_add_up_for_every_head(head):
     assert {part.name for part in description.parts if part.gmacs > 0} >= {"backbone", "head.context"}
 
 
+@pytest.mark.parametrize("head", HEADS)
+def test_a_model_without_values_counts_like_one_with(head):
+    options = {"backbone": "test_resnet", "num_classes": 5, "channels": 16, "output_stride": 16}
+    with torch.device("meta"):
+        hollow = create_model(head, **options)
+    assert describe(hollow, (33, 65)) == describe(create_model(head, **options), (33, 65))
+    assert all(tensor.is_meta for tensor in hollow.state_dict().values())
+
+
 @pytest.mark.parametrize("backbone", ["test_vit", "test_convnext", "test_maxvit"])
 def test_every_family_of_backbones_is_counted(backbone):
     description = describe(create_model("fcn", backbone=backbone, num_classes=2, channels=8), (70, 50))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
@@ -157,14 +157,23 @@ def _part_name(module_name: str) -> str:
 
 
 def _hollow_copy(model: Segmenter, shapes_only: FakeTensorMode) -> Segmenter:
-    """A copy whose tensors have shapes and no values; the values themselves are never copied."""
+    """A copy whose tensors have shapes and no values; the values themselves are never copied.
+
+    Whatever device the model is on, the copy claims the CPU: there every release of PyTorch keeps what a network makes
+    on its way without values, too. On ``meta``, some make such tensors (``new_tensor``) outside of the mode, which then
+    refuses them.
+    """
     memo: dict[int, Any] = {}
-    for parameter in model.parameters():
-        hollow = shapes_only.from_tensor(parameter.detach())
-        memo[id(parameter)] = nn.Parameter(hollow, requires_grad=False)
-    for buffer in model.buffers():
-        memo[id(buffer)] = shapes_only.from_tensor(buffer.detach())
+    with shapes_only:
+        for parameter in model.parameters():
+            memo[id(parameter)] = nn.Parameter(_hollow(parameter), requires_grad=False)
+        for buffer in model.buffers():
+            memo[id(buffer)] = _hollow(buffer)
     return copy.deepcopy(model, memo)
+
+
+def _hollow(tensor: Tensor) -> Tensor:
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
 
 
 class _AllEqual(TorchFunctionMode):
