@@ -99,9 +99,9 @@ class TimmBackbone(Backbone):
         """See `Backbone.forward`."""
         height, width = images_normalised.shape[-2:]
         padded = _pad_to_multiple(images_normalised, self.size_multiple)
-        maps = _run(self.net, padded, self.channels_are_last)
+        maps = _run(self.net, padded, self.channels_are_last)  # (N, C, h, w) each
         if self.size_multiple > 1:
-            maps = [
+            maps = [  # the cells that speak of the image: ⌈H/stride⌉×⌈W/stride⌉
                 feature[..., : -(-height // stride), : -(-width // stride)]
                 for feature, stride in zip(maps, self.strides, strict=True)
             ]

@@ -102,11 +102,11 @@ class WideResNet38(Backbone):
 
     def forward(self, images_normalised: Tensor) -> Features:
         """See `Backbone.forward`."""
-        stem: Tensor = self.mod1(images_normalised)
+        stem: Tensor = self.mod1(images_normalised)  # (N, 64, H, W)
         levels: list[Tensor] = []
         current = stem
         for index, stage in enumerate(self.stages):
-            current = stage(self.pool(current) if index < 2 else current)
+            current = stage(self.pool(current) if index < 2 else current)  # as `info.levels[index]` says
             levels.append(current)
         return Features(stem, tuple(levels), self.info.mid_index)
 
@@ -148,6 +148,7 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         activated = functional.relu(self.norms[0](x))
+        # (N, C_in, h, w) → (N, C_out, ⌈h/stride⌉, ⌈w/stride⌉), on both ways
         shortcut = x if self.projection is None else self.projection(activated)
         branch: Tensor = self.convolutions[0](activated)
         last = len(self.convolutions) - 1

@@ -44,9 +44,11 @@ class ASPP(Context):
     def forward(self, features: Tensor, extra: Tensor | None = None) -> Tensor:
         """See `Context.forward`."""
         height, width = features.shape[-2:]
-        pooled = self.pooling(features.mean(dim=(2, 3), keepdim=True)).expand(-1, -1, height, width)
-        branches = [branch(features) for branch in self.branches]
-        merged: Tensor = self.merge(torch.cat([pooled, *self.extra_features(features, extra), *branches], dim=1))
+        pooled = self.pooling(features.mean(dim=(2, 3), keepdim=True))  # (N, C, 1, 1)
+        pooled = pooled.expand(-1, -1, height, width)
+        branches = [branch(features) for branch in self.branches]  # (N, C, h, w) each
+        known = torch.cat([pooled, *self.extra_features(features, extra), *branches], dim=1)  # 5C wide, 6C with extra
+        merged: Tensor = self.merge(known)  # (N, C, h, w)
         return merged
 
 
@@ -89,6 +91,6 @@ class DenseASPP(Context):
         """See `Context.forward`."""
         known = features
         for layer in self.layers:
-            known = torch.cat([known, layer(known)], dim=1)
-        merged: Tensor = self.merge(torch.cat([known, *self.extra_features(features, extra)], dim=1))
+            known = torch.cat([known, layer(known)], dim=1)  # wider by growth_channels
+        merged: Tensor = self.merge(torch.cat([known, *self.extra_features(features, extra)], dim=1))  # (N, C, h, w)
         return merged

@@ -23,7 +23,7 @@ class Identity(Context):
 
     def forward(self, features: Tensor, extra: Tensor | None = None) -> Tensor:
         """See `Context.forward`."""
-        branches = [self.reduce(features), *self.extra_features(features, extra)]
+        branches = [self.reduce(features), *self.extra_features(features, extra)]  # (N, C, h, w) each
         merged: Tensor = self.merge(torch.cat(branches, dim=1) if len(branches) > 1 else branches[0])
         return merged
 
@@ -59,8 +59,9 @@ class PyramidPooling(Context):
         """See `Context.forward`."""
         height, width = features.shape[-2:]
         pooled = [
-            resize(branch(functional.adaptive_avg_pool2d(features, bins)), (height, width))
+            resize(branch(functional.adaptive_avg_pool2d(features, bins)), (height, width))  # bins×bins → h×w
             for bins, branch in zip(self.bins, self.branches, strict=True)
         ]
-        merged: Tensor = self.merge(torch.cat([features, *pooled, *self.extra_features(features, extra)], dim=1))
+        known = torch.cat([features, *pooled, *self.extra_features(features, extra)], dim=1)  # about 2·in_channels wide
+        merged: Tensor = self.merge(known)  # (N, C, h, w)
         return merged

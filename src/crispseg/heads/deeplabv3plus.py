@@ -26,5 +26,6 @@ class DeepLabV3Plus(Head):
     def forward(self, features: Features, images: Tensor, *, with_maps: bool = False) -> SegmentationOutput:
         """See `Head.forward`; there is nothing to show of its inside."""
         size_hw = image_size(images)
-        logits = resize(self.decoder(features.low, self.context(features.top)), size_hw)
+        coarse = self.context(features.top)  # (N, C, h, w) of the top level
+        logits = resize(self.decoder(features.low, coarse), size_hw)  # (N, K, H, W)
         return SegmentationOutput(logits=logits, auxiliary_logits=self.auxiliary_logits(features, size_hw))

@@ -24,5 +24,6 @@ class Plain(Head):
     def forward(self, features: Features, images: Tensor, *, with_maps: bool = False) -> SegmentationOutput:
         """See `Head.forward`; there is nothing to show of its inside."""
         size_hw = image_size(images)
-        logits = resize(self.classify(self.context(features.top)), size_hw)
+        context = self.context(features.top)  # (N, C, h, w) of the top level
+        logits = resize(self.classify(context), size_hw)  # (N, K, H, W)
         return SegmentationOutput(logits=logits, auxiliary_logits=self.auxiliary_logits(features, size_hw))

@@ -39,8 +39,8 @@ class GatedConvolution(nn.Module):
     def forward(self, shape: Tensor, regular: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gated shape features and the attention map in [0, 1]."""
         height, width = shape.shape[-2:]
-        side = resize(self.side(regular), (height, width))
-        alpha = self.attention(torch.cat([shape, side], dim=1))
+        side = resize(self.side(regular), (height, width))  # (N, 1, h', w') → (N, 1, h, w)
+        alpha = self.attention(torch.cat([shape, side], dim=1))  # (N, shape_channels + 1, h, w) → (N, 1, h, w)
         return self.weight(shape * alpha + shape), alpha
 
 

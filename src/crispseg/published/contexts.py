@@ -67,9 +67,10 @@ class ReleasedPyramidPooling(Context):
         """See `Context.forward`."""
         height, width = features.shape[-2:]
         pooled = [
-            up(branch(functional.adaptive_avg_pool2d(features, bins)), (height, width))
+            up(branch(functional.adaptive_avg_pool2d(features, bins)), (height, width))  # bins×bins → h×w
             for bins, branch in zip(self.bins, self.branches, strict=True)
         ]
-        merged = self.merge(torch.cat([*pooled, *self.extra_features(features, extra), features], dim=1))
+        known = torch.cat([*pooled, *self.extra_features(features, extra), features], dim=1)  # 4C + in_channels wide
+        merged = self.merge(known)  # (N, C, h, w)
         dropped: Tensor = self.dropout(merged)
         return dropped
