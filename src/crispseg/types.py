@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ __all__ = [
     "FeaturesInfo",
     "LabelClass",
     "LabelSpace",
+    "MapInfo",
+    "MapKind",
     "SegmentationOutput",
 ]
 
@@ -109,6 +111,31 @@ class Features:
         return self.levels[-1]
 
 
+MapKind = Literal["share", "logit", "flow", "features"]
+"""What the values of a map are.
+
+- ``share``: each in [0, 1]: gates, attention, probabilities. Several channels are so many shares.
+- ``logit``: one channel, any real number; its sigmoid is a share.
+- ``flow``: two channels, x to the right and y down, in cells of the map.
+- ``features``: any channels and values; only their likeness means something.
+"""
+
+
+@dataclass(frozen=True)
+class MapInfo:
+    """What a head says of one of its maps, for those who draw it.
+
+    Attributes:
+        kind: what its values are.
+        title: a few words, for captions.
+        sentence: what it shows and how to read it, for a reader who has not seen the paper.
+    """
+
+    kind: MapKind
+    title: str
+    sentence: str
+
+
 @dataclass(frozen=True)
 class SegmentationOutput:
     """What every model returns, in training and in evaluation: logits, never probabilities, never a loss.
@@ -119,7 +146,7 @@ class SegmentationOutput:
         body_logits: (N, K, H, W) of the Decoupled head's body branch. Only the loss reads it, so evaluation skips it.
         auxiliary_logits: (N, K, H, W) of the auxiliary head. Only the loss reads it, so evaluation skips it.
         maps: what the head can show of its inside, when asked with ``with_maps=True``: gates, attention, flow,
-            body and edge features, each (N, C, h, w) at its own resolution.
+            body and edge features, each (N, C, h, w) at its own resolution. `Head.map_info` says what each of them is.
     """
 
     logits: Tensor

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from crispseg.context import Context
 from crispseg.layers.conv import ConvNormAct
 from crispseg.ops.resize import resize
-from crispseg.types import FeatureInfo, Features, FeaturesInfo, SegmentationOutput
+from crispseg.types import FeatureInfo, Features, FeaturesInfo, MapInfo, SegmentationOutput
 
 __all__ = ["AuxiliaryClassifier", "Decoder", "Head"]
 
@@ -47,13 +47,18 @@ class Head(nn.Module):
         self.context = context
         self.auxiliary = AuxiliaryClassifier(info.mid.channels, num_classes) if auxiliary else None
 
+    @property
+    def map_info(self) -> dict[str, MapInfo]:
+        """What `forward` shows of this head's inside when asked: the name of each map, in order, and what it is."""
+        return {}
+
     def forward(self, features: Features, images: Tensor, *, with_maps: bool = False) -> SegmentationOutput:
         """Segment.
 
         Args:
             features: of the backbone that `info` describes.
             images: (N, 3, H, W) RGB in [0, 1], for heads that look at the image itself, and for its size.
-            with_maps: whether to return gates, attention, flow, body and edge features in `SegmentationOutput.maps`.
+            with_maps: whether to return in `SegmentationOutput.maps` what `map_info` announces.
         """
         raise NotImplementedError
 
@@ -99,10 +104,9 @@ class Decoder(nn.Module):
 
     def forward(self, low: Tensor, coarse: Tensor) -> Tensor:
         """See the class."""
-        detail = self.detail(low)
-        height, width = detail.shape[-2:]
-        merged = torch.cat([detail, resize(coarse, (height, width))], dim=1)
-        logits: Tensor = self.classify(self.refine(merged))
+        detail = self.detail(low)  # (N, 48, h, w)
+        merged = torch.cat([detail, resize(coarse, image_size(detail))], dim=1)  # (N, 48 + coarse_channels, h, w)
+        logits: Tensor = self.classify(self.refine(merged))  # (N, K, h, w)
         return logits
 
 

@@ -8,6 +8,7 @@ different sizes, they are resampled to the size of the level that is being made.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +17,17 @@ from crispseg.layers.conv import ConvNormAct
 from crispseg.layers.gates import LevelGate
 from crispseg.ops.resize import resize
 
-__all__ = ["FUSIONS", "Addition", "Concat", "DenseFeaturePyramid", "FullFusion", "Fusion", "TopDown"]
+__all__ = ["Addition", "Concat", "DenseFeaturePyramid", "FullFusion", "Fusion", "GatedTopDown", "TopDown"]
 
 
 class Fusion(nn.Module):
-    """What the fusions have in common: L levels of one width in, L levels of that width and the gates out."""
+    """What the fusions have in common: L levels of one width in, L levels of that width and the gates out.
+
+    Attributes:
+        gated: whether there is a gate per level.
+    """
+
+    gated: ClassVar[bool] = False
 
     def __init__(self, num_levels: int, channels: int) -> None:
         super().__init__()
@@ -42,7 +49,7 @@ class Concat(Fusion):
     def forward(self, levels: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """See `Fusion`."""
         return [
-            reduce(torch.cat([_like(other, level) for other in levels], dim=1))
+            reduce(torch.cat([_like(other, level) for other in levels], dim=1))  # (N, L·C, h_l, w_l) → (N, C, h_l, w_l)
             for reduce, level in zip(self.reduce, levels, strict=True)
         ], []
 
@@ -56,32 +63,23 @@ class Addition(Fusion):
 
 
 class TopDown(Fusion):
-    """FPN: X̃_l = X̃_{l+1} + X_l, where X̃_L = X_L (eq. 4), plain or gated.
-
-    Gated, each step is the gated fusion (eq. 5) with the next deeper level as the only sender:
-    X̃_l = (1 + G_l)·X_l + (1 − G_l)·G_{l+1}·X̃_{l+1} (table 1, "Gated FPN").
-    """
-
-    def __init__(self, num_levels: int, channels: int, *, gated: bool = False) -> None:
-        super().__init__(num_levels, channels)
-        self.gates = nn.ModuleList(LevelGate(channels) for _ in range(num_levels)) if gated else None
+    """FPN: X̃_l = X̃_{l+1} + X_l, where X̃_L = X_L (eq. 4)."""
 
     def forward(self, levels: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """See `Fusion`."""
-        gates = [gate(level) for gate, level in zip(self.gates, levels, strict=True)] if self.gates else []
         fused = [levels[-1]]
-        for index in range(len(levels) - 2, -1, -1):
-            level, deeper = levels[index], fused[0]
-            if gates:
-                sent = _like(gates[index + 1] * deeper, level)
-                fused.insert(0, (1 + gates[index]) * level + (1 - gates[index]) * sent)
-            else:
-                fused.insert(0, level + _like(deeper, level))
-        return fused, gates
+        for level in reversed(levels[:-1]):
+            fused.insert(0, level + _like(fused[0], level))  # (N, C, h_l, w_l)
+        return fused, []
 
 
-class FullFusion(Fusion):
-    """Gated fully fusion: X̃_l = (1 + G_l)·X_l + (1 − G_l)·Σ_{i≠l} G_i·X_i (eq. 5), all levels at once."""
+class GatedTopDown(Fusion):
+    """FPN with gates (table 1, "Gated FPN"): each step is eq. 5 with the next deeper level as the only sender.
+
+    X̃_l = (1 + G_l)·X_l + (1 − G_l)·G_{l+1}·X̃_{l+1}, where X̃_L = X_L.
+    """
+
+    gated = True
 
     def __init__(self, num_levels: int, channels: int) -> None:
         super().__init__(num_levels, channels)
@@ -89,29 +87,33 @@ class FullFusion(Fusion):
 
     def forward(self, levels: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """See `Fusion`."""
-        gates = [gate(level) for gate, level in zip(self.gates, levels, strict=True)]
-        sent = [gate * level for gate, level in zip(gates, levels, strict=True)]
+        gates = [gate(level) for gate, level in zip(self.gates, levels, strict=True)]  # (N, 1, h_l, w_l) each
+        fused = [levels[-1]]
+        for index in range(len(levels) - 2, -1, -1):
+            level = levels[index]
+            sent = _like(gates[index + 1] * fused[0], level)
+            fused.insert(0, (1 + gates[index]) * level + (1 - gates[index]) * sent)  # (N, C, h_l, w_l)
+        return fused, gates
+
+
+class FullFusion(Fusion):
+    """Gated fully fusion: X̃_l = (1 + G_l)·X_l + (1 − G_l)·Σ_{i≠l} G_i·X_i (eq. 5), all levels at once."""
+
+    gated = True
+
+    def __init__(self, num_levels: int, channels: int) -> None:
+        super().__init__(num_levels, channels)
+        self.gates = nn.ModuleList(LevelGate(channels) for _ in range(num_levels))
+
+    def forward(self, levels: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """See `Fusion`."""
+        gates = [gate(level) for gate, level in zip(self.gates, levels, strict=True)]  # (N, 1, h_l, w_l) each
+        sent = [gate * level for gate, level in zip(gates, levels, strict=True)]  # (N, C, h_l, w_l) each
         fused = []
         for index, (gate, level) in enumerate(zip(gates, levels, strict=True)):
             received = sum_like(sent[:index] + sent[index + 1 :], level)
             fused.append((1 + gate) * level + (1 - gate) * received)
         return fused, gates
-
-
-class GatedTopDown(TopDown):
-    """`TopDown` with gates."""
-
-    def __init__(self, num_levels: int, channels: int) -> None:
-        super().__init__(num_levels, channels, gated=True)
-
-
-FUSIONS: dict[str, type[Fusion]] = {
-    "concat": Concat,
-    "addition": Addition,
-    "fpn": TopDown,
-    "gated_fpn": GatedTopDown,
-    "gff": FullFusion,
-}
 
 
 class DenseFeaturePyramid(nn.Module):
@@ -142,7 +144,8 @@ class DenseFeaturePyramid(nn.Module):
         outputs = []
         for count, convolution in enumerate(self.convolutions, start=1):
             finest = read[count - 1]
-            outputs.append(convolution(torch.cat([_like(one, finest) for one in read[:count]], dim=1)))
+            known = torch.cat([_like(one, finest) for one in read[:count]], dim=1)  # (N, count·C, h_i, w_i)
+            outputs.append(convolution(known))  # (N, C, h_i, w_i)
         return outputs
 
 
