@@ -18,7 +18,7 @@ def test_flow_body_keeps_shape_and_trains(downsample, upsample, count):
     features = torch.randn(2, 6, 9, 14, requires_grad=True)
     warped, shown = body(features)
     assert warped.shape == features.shape
-    assert shown["flow_px"].shape == (2, 2, 9, 14)
+    assert shown["flow"].shape == (2, 2, 9, 14)
     warped.square().sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in body.parameters())
     assert body.flow.weight.grad.abs().sum() > 0

@@ -5,8 +5,10 @@ import itertools
 import pytest
 import torch
 
+import crispseg.published  # noqa: F401 - makes the released heads known
 from crispseg.models import CONTEXTS, HEADS, create_model
 
+RELEASED_HEADS = ["released_deeplabv3plus", "released_decoupled", "released_gff", "released_gscnn"]
 BACKBONES = ["test_resnet", "test_convnext", "test_vit"]
 SMALL = {"channels": 8, "output_stride": 32}
 
@@ -80,30 +82,52 @@ def test_training_and_evaluation_return_the_same_type(head):
     assert type(trained) is type(evaluated)
     assert evaluated.auxiliary_logits is None
     assert evaluated.body_logits is None
-    assert (trained.body_logits is not None) == (head == "decoupled")
-    assert (evaluated.boundary_logits is not None) == (head in ("gscnn", "decoupled"))
+    assert (trained.boundary_logits is None) == (evaluated.boundary_logits is None)
     assert evaluated.maps == {}
+
+
+BODY_GENERATORS = [("decoupled", {"body": body}) for body in ("dcn", "spn")]
+
+
+@pytest.mark.parametrize(("head", "options"), [*((head, {}) for head in [*HEADS, *RELEASED_HEADS]), *BODY_GENERATORS])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_head_shows_the_maps_that_it_declares(head, options, training):
+    model = small_model(head, backbone="resnet10t", head_options=options).train(training)
+    with torch.no_grad():
+        maps = model(torch.rand(2, 3, 70, 96), with_maps=True).maps
+    declared = model.head.map_info
+    assert list(maps) == list(declared)
+    for name, one in maps.items():
+        assert one.ndim == 4
+        assert one.shape[0] == 2
+        assert torch.isfinite(one).all()
+        assert FITS_KIND[declared[name].kind](one), name
+        assert declared[name].title
+        assert declared[name].sentence.endswith(".")
+
+
+FITS_KIND = {
+    "share": lambda one: 0 <= one.min() <= one.max() <= 1,
+    "logit": lambda one: one.shape[1] == 1,
+    "flow": lambda one: one.shape[1] == 2,
+    "features": lambda one: one.shape[1] > 2,
+}
 
 
 @pytest.mark.parametrize(
     ("head", "names"),
     [
-        ("gff", {f"gate_{i}" for i in range(1, 5)}),
-        ("gff_dfp", {f"gate_{i}" for i in range(1, 5)}),
-        ("gated_fpn", {f"gate_{i}" for i in range(1, 6)}),
-        ("gscnn", {"attention_1", "attention_2", "attention_3", "image_gradient"}),
-        ("decoupled", {"flow_px", "body", "edge"}),
+        ("plain", []),
+        ("gff", [f"gate_{i}" for i in range(1, 5)]),
+        ("gated_fpn", [f"gate_{i}" for i in range(1, 6)]),
+        ("gscnn", ["attention_1", "attention_2", "attention_3", "image_gradient"]),
+        ("decoupled", ["flow", "body", "edge"]),
+        ("released_gff", ["gate_1", "gate_2", "gate_3"]),
     ],
 )
-def test_maps_are_returned_when_asked_for(head, names):
-    model = create_model(head, backbone="resnet10t", num_classes=2, **SMALL).eval()
-    with torch.inference_mode():
-        maps = model(torch.rand(1, 3, 64, 96), with_maps=True).maps
-    assert set(maps) == names
-    for name, one in maps.items():
-        if name.startswith(("gate", "attention", "image_gradient")):
-            assert one.shape[:2] == (1, 1)
-            assert 0 <= one.min() <= one.max() <= 1
+def test_names_of_maps(head, names):
+    """Of the papers' figures; `test_a_head_shows_the_maps_that_it_declares` would pass without any."""
+    assert list(small_model(head, backbone="resnet10t").head.map_info) == names
 
 
 @pytest.mark.slow

@@ -16,13 +16,15 @@ from crispseg.pictures import (
     flow_picture,
     gate_picture,
     legend,
+    map_note,
+    map_picture,
     overlay,
     pca_picture,
     sheet,
     to_data_uri,
     to_png_bytes,
 )
-from crispseg.types import LabelSpace
+from crispseg.types import LabelSpace, MapInfo
 
 SPACE = LabelSpace.from_dict(
     {
@@ -231,3 +233,26 @@ def test_png_and_data_uri_hold_the_pixels(shape):
 def test_what_does_not_fit_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_map_is_drawn_by_its_kind():
+    info = {kind: MapInfo(kind, kind, "A map.") for kind in ("share", "logit", "flow", "features")}
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.rand(4, 3, 5, generator=generator)
+    np.testing.assert_array_equal(map_picture(maps, info["features"], (6, 10)), pca_picture(maps, (6, 10)))
+    np.testing.assert_array_equal(map_picture(maps[:2], info["flow"]), flow_picture(maps[:2]))
+    np.testing.assert_array_equal(map_picture(maps[:1], info["share"]), gate_picture(maps[0]))
+    # several shares are one by their mean; a logit's share is its sigmoid
+    np.testing.assert_array_equal(map_picture(maps, info["share"]), gate_picture(maps.mean(0)))
+    np.testing.assert_array_equal(map_picture(maps[:1].logit(), info["logit"]), gate_picture(maps[0]))
+    with pytest.raises(ValueError, match=r"gate holds .* \[0, 1\] expected"):
+        map_picture(3 + maps, info["share"])
+    with pytest.raises(ValueError, match=r"\(2, h, w\) expected"):
+        map_picture(maps, info["flow"])
+
+
+def test_a_note_gives_a_map_its_scale():
+    flow = np.array([[[3.0, 0.0]], [[4.0, 1.0]]])
+    assert "up to 5.0 cells" in map_note(flow, MapInfo("flow", "flow", ""))
+    assert map_note(np.array([[[0.0, 0.5]]]), MapInfo("share", "gate", "")) == "mean 0.25"
+    assert map_note(np.array([[[0.0, -200.0]]]), MapInfo("logit", "edge", "")) == "mean 0.25"

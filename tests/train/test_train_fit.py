@@ -98,6 +98,8 @@ def test_tensorboard_has_scalars_and_pictures(finished):
     assert any(tag.startswith("val_iou/") for tag in tags["scalars"])
     assert len(events.Images("validation")) == 2  # of the two validations
     assert events.Images("validation")[0].width > 4 * 64
+    assert len(events.Images("validation_maps")) == 2  # what the head declares of its inside
+    assert events.Images("validation_maps")[0].width > 3 * 480
 
 
 def test_checkpoints_hold_tensors_and_plain_values_only(finished):

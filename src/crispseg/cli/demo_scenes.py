@@ -7,7 +7,6 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from crispseg.cli.report import Panel, Scene
 from crispseg.data import SegmentationDataset
@@ -17,10 +16,9 @@ from crispseg.pictures import (
     boundary_picture,
     colourise,
     error_map,
-    flow_picture,
-    gate_picture,
+    map_note,
+    map_picture,
     overlay,
-    pca_picture,
 )
 
 __all__ = ["SCENES", "SCENE_POOL", "Shown", "draw_scenes"]
@@ -116,23 +114,9 @@ def _maps(model: Segmenter, image: npt.NDArray[np.uint8]) -> tuple[Panel, ...]:
     batch = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
     with torch.inference_mode():
         maps = model(batch.to(next(model.parameters()).device), with_maps=True).maps
-    size_hw = image.shape[:2]
-    return tuple(_map_panel(key, values[0].float().cpu(), (size_hw[0], size_hw[1])) for key, values in maps.items())
-
-
-def _map_panel(key: str, values: Tensor, size_hw: tuple[int, int]) -> Panel:
-    kind, _, number = key.rpartition("_")
-    if kind == "gate":
-        return Panel(f"gate of level {number}", gate_picture(values, size_hw), _mean_note(values), smooth=True)
-    if kind == "attention":
-        return Panel(f"attention of gate {number}", gate_picture(values, size_hw), _mean_note(values), smooth=True)
-    if key == "flow_px":
-        longest = float(values.norm(dim=0).max())
-        return Panel("flow", flow_picture(values, size_hw), f"hue: direction; up to {longest:.1f} cells", smooth=True)
-    if values.shape[0] == 1:
-        return Panel(key.replace("_", " "), gate_picture(values / values.max().clamp(min=1e-6), size_hw), smooth=True)
-    return Panel(f"{key} features", pca_picture(values, size_hw), "three main directions as colours", smooth=True)
-
-
-def _mean_note(values: Tensor) -> str:
-    return f"mean {float(values.mean()):.2f}"
+    size_hw = (image.shape[0], image.shape[1])
+    shown = [(model.head.map_info[name], values[0]) for name, values in maps.items()]
+    return tuple(
+        Panel(info.title, map_picture(values, info, size_hw), map_note(values, info), smooth=True)
+        for info, values in shown
+    )

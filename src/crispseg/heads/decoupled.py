@@ -10,14 +10,22 @@ from torch import Tensor, nn
 from crispseg.context import Context
 from crispseg.errors import ConfigError
 from crispseg.heads.base import Head, image_size
-from crispseg.layers.body import DeformableBody, Downsampling, FlowBody, PropagatedBody, Upsampling
+from crispseg.layers.body import BodyLayer, DeformableBody, Downsampling, FlowBody, PropagatedBody, Upsampling
 from crispseg.layers.conv import ConvNormAct
 from crispseg.ops.resize import resize
-from crispseg.types import Features, FeaturesInfo, SegmentationOutput
+from crispseg.types import Features, FeaturesInfo, MapInfo, SegmentationOutput
 
-__all__ = ["BodyGenerator", "Decoupled"]
+__all__ = ["PARTS_INFO", "BodyGenerator", "Decoupled"]
 
 BodyGenerator = Literal["flow", "dcn", "spn"]
+
+PARTS_INFO = {
+    "body": MapInfo("features", "body", "The insides of objects, F_body: like colours are like features (figure 5a)."),
+    "edge": MapInfo(
+        "features", "edge", "What the body lacks, with the fine detail: F_edge, which tells the boundaries."
+    ),
+}
+"""The two parts that the system is named after, as a reader sees them."""
 
 
 class Decoupled(Head):
@@ -66,15 +74,20 @@ class Decoupled(Head):
         self.refine = nn.Sequential(ConvNormAct(2 * width, channels), ConvNormAct(channels, channels))
         self.classify = nn.Conv2d(channels, num_classes, 1)
 
+    @property
+    def map_info(self) -> dict[str, MapInfo]:
+        """See `Head.map_info`; what the generator shows comes first."""
+        return self.generate_body.map_info | PARTS_INFO
+
     def forward(self, features: Features, images: Tensor, *, with_maps: bool = False) -> SegmentationOutput:
-        """See `Head.forward`; shows ``flow_px`` (or what its generator has), ``body`` and ``edge``."""
-        size_hw = image_size(images)
-        low_hw = image_size(features.low)
-        feature = self.context(features.top)
-        body, shown = self.generate_body(feature)
-        edge = self._edge(feature - body, features.low)
+        """See `Head.forward`."""
+        size_hw, low_hw = image_size(images), image_size(features.low)
+        feature = self.context(features.top)  # F: (N, C, h, w) of the top level
+        body, shown = self.generate_body(feature)  # (N, C, h, w)
+        edge = self._edge(feature - body, features.low)  # (N, C, h_low, w_low)
         merged = resize(body, low_hw) + edge
-        logits = self.classify(self.refine(torch.cat([resize(feature, low_hw), merged], dim=1)))
+        both = torch.cat([resize(feature, low_hw), merged], dim=1)  # (N, 2C, h_low, w_low)
+        logits = self.classify(self.refine(both))  # (N, K, h_low, w_low)
         return SegmentationOutput(
             logits=resize(logits, size_hw),
             boundary_logits=resize(self.classify_edge(edge), size_hw),
@@ -85,16 +98,16 @@ class Decoupled(Head):
 
     def _edge(self, residual: Tensor, low: Tensor) -> Tensor:
         """Eq. 2: the edge feature at the low level's resolution."""
-        residual = resize(residual, image_size(low))
+        residual = resize(residual, image_size(low))  # (N, C, h_low, w_low)
         if self.detail is not None:
-            residual = torch.cat([residual, self.detail(low)], dim=1)
-        edge: Tensor = self.merge_edge(residual)
+            residual = torch.cat([residual, self.detail(low)], dim=1)  # (N, C + 48, h_low, w_low)
+        edge: Tensor = self.merge_edge(residual)  # (N, C, h_low, w_low)
         return edge
 
 
 def _body_generator(
     name: BodyGenerator, width: int, downsample: Downsampling, downsample_count: int, upsample: Upsampling
-) -> nn.Module:
+) -> BodyLayer:
     if name == "flow":
         return FlowBody(width, downsample=downsample, downsample_count=downsample_count, upsample=upsample)
     if name == "dcn":

@@ -15,14 +15,27 @@ from crispseg.layers.conv import ResidualBlock
 from crispseg.layers.gates import GatedConvolution
 from crispseg.ops.gradients import canny_edges, sobel_magnitude
 from crispseg.ops.resize import resize
-from crispseg.types import Features, FeaturesInfo, SegmentationOutput
+from crispseg.types import Features, FeaturesInfo, MapInfo, SegmentationOutput
 
-__all__ = ["GSCNN", "ImageGradient", "ShapeStream"]
+__all__ = ["GSCNN", "STREAM_INFO", "ImageGradient", "ShapeStream"]
 
 ImageGradient = Literal["canny", "sobel", "none"]
 
 # Of the 0–255 image; the released network has the same two.
 CANNY_LOW, CANNY_HIGH = 10.0, 100.0
+
+STREAM_INFO = {
+    **{
+        f"attention_{number}": MapInfo(
+            "share",
+            f"attention of gate {number}",
+            f"What gate {number} of 3 lets pass in the shape stream: near 1 where it expects a boundary (figure 10).",
+        )
+        for number in (1, 2, 3)
+    },
+    "image_gradient": MapInfo("share", "image gradient", "The edges of the image itself, of objects or not."),
+}
+"""What the shape stream shows, here and in the released network."""
 
 
 class GSCNN(Head):
@@ -76,19 +89,26 @@ class GSCNN(Head):
         self.join_gradient = nn.Conv2d(2, 1, 1) if gradient_in_fusion and gradient != "none" else None
         self.decoder = Decoder(info.low, context.out_channels, num_classes, channels)
 
+    @property
+    def map_info(self) -> dict[str, MapInfo]:
+        """See `Head.map_info`."""
+        return STREAM_INFO
+
     def forward(self, features: Features, images: Tensor, *, with_maps: bool = False) -> SegmentationOutput:
-        """See `Head.forward`; shows ``attention_1`` to ``attention_3`` and ``image_gradient``."""
+        """See `Head.forward`."""
         size_hw = image_size(images)
         stream_hw = (-(-size_hw[0] // self.stream_stride), -(-size_hw[1] // self.stream_stride))
-        gradient = self._image_gradient(images, stream_hw)
-        start = resize(features.stem, stream_hw)
+        gradient = self._image_gradient(images, stream_hw)  # (N, 1, h, w) of the stream: H×W at stride 1
+        start = resize(features.stem, stream_hw)  # (N, C_stem, h, w)
         if self.gradient_in_stream:
             start = torch.cat([start, gradient.to(start.dtype)], dim=1)
+        # (N, 1, h, w), and three of that shape
         boundary_logits, attention = self.shape_stream(start, [features.levels[index] for index in self.gate_levels])
         boundary = torch.sigmoid(boundary_logits)
         if self.join_gradient is not None:
             boundary = torch.sigmoid(self.join_gradient(torch.cat([boundary, gradient.to(boundary.dtype)], dim=1)))
-        logits = self.decoder(features.low, self.context(features.top, boundary))
+        context = self.context(features.top, boundary)  # (N, C, h_top, w_top)
+        logits = self.decoder(features.low, context)  # (N, K, h_low, w_low)
         maps = {f"attention_{number}": alpha for number, alpha in enumerate(attention, start=1)}
         return SegmentationOutput(
             logits=resize(logits, size_hw),
@@ -131,11 +151,11 @@ class ShapeStream(nn.Module):
 
     def forward(self, start: Tensor, levels: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """See the class."""
-        shape = self.enter(start)
+        shape = self.enter(start)  # (N, 64, h, w)
         attention = []
         for block, narrow, gate, level in zip(self.blocks, self.narrow, self.gates, levels, strict=True):
-            shape, alpha = gate(narrow(block(shape)), level)
-            attention.append(alpha)
+            shape, alpha = gate(narrow(block(shape)), level)  # half as wide: 32, 16, 8
+            attention.append(alpha)  # (N, 1, h, w)
         return self.leave(shape), attention
 
 

@@ -1,11 +1,12 @@
 """Body generation of the Decoupled system (section 3.2), and the operators that table 1f compares it with.
 
-Each module takes the feature map F and returns the body feature of the same shape with what it can show of itself.
+Each module takes the feature map F and returns the body feature of the same shape with what it can show of itself;
+`BodyLayer.map_info` says what that is.
 """
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +16,34 @@ from crispseg.errors import ConfigError
 from crispseg.layers.conv import ConvNormAct
 from crispseg.ops.resize import resize
 from crispseg.ops.warp import flow_warp
+from crispseg.types import MapInfo
 
-__all__ = ["DeformableBody", "Downsampling", "FlowBody", "PropagatedBody", "Upsampling"]
+__all__ = ["FLOW_INFO", "BodyLayer", "DeformableBody", "Downsampling", "FlowBody", "PropagatedBody", "Upsampling"]
 
 Downsampling = Literal["depthwise", "conv", "bilinear"]
 Upsampling = Literal["bilinear", "nearest", "deconv"]
 
 
-class FlowBody(nn.Module):
+FLOW_INFO = MapInfo(
+    "flow", "flow", "From where each cell of the body takes its feature, in cells: towards the insides of objects."
+)
+
+
+class BodyLayer(nn.Module):
+    """What the body generators have in common.
+
+    Attributes:
+        map_info: what `forward` shows beside the body, name by name.
+    """
+
+    map_info: ClassVar[dict[str, MapInfo]]
+
+    def forward(self, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Make the body of (N, channels, h, w), of the same shape; also the maps that `map_info` names."""
+        raise NotImplementedError
+
+
+class FlowBody(BodyLayer):
     """Warp the features towards object interiors along a learned flow: F_body(p) = F(p + δ(p)), bilinear (eq. 1).
 
     An encoder of strided convolutions finds a coarse map; it goes back up to F's size, and a 3×3 convolution on both
@@ -37,6 +58,8 @@ class FlowBody(nn.Module):
     Shape:
         (N, channels, h, w) → body of that shape, flow (N, 2, h, w) in cells
     """
+
+    map_info: ClassVar[dict[str, MapInfo]] = {"flow": FLOW_INFO}
 
     def __init__(
         self,
@@ -80,14 +103,14 @@ class FlowBody(nn.Module):
         nn.init.normal_(self.flow.weight, std=1e-3)
 
     def forward(self, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the body feature and ``{"flow_px": δ}``."""
+        """Return the body feature and ``{"flow": δ}``."""
         height, width = features.shape[-2:]
-        coarse = self._encode(features)
+        coarse = self._encode(features)  # (N, C, ⌈h/2ⁿ⌉, ⌈w/2ⁿ⌉) after n steps
         if self.decoder is not None:
-            coarse = self.decoder(coarse)
+            coarse = self.decoder(coarse)  # about h×w: each step doubles
         coarse = resize(coarse, (height, width), "nearest" if self.upsample == "nearest" else "bilinear")
-        flow = self.flow(torch.cat([features, coarse], dim=1))
-        return flow_warp(features, flow), {"flow_px": flow}
+        flow = self.flow(torch.cat([features, coarse], dim=1))  # (N, 2C, h, w) → (N, 2, h, w)
+        return flow_warp(features, flow), {"flow": flow}
 
     def _encode(self, features: Tensor) -> Tensor:
         if self.encoder is not None:
@@ -98,12 +121,20 @@ class FlowBody(nn.Module):
         return resize(features, (-(-height // factor), -(-width // factor)))
 
 
-class DeformableBody(nn.Module):
+class DeformableBody(BodyLayer):
     """The "w DCN" row of table 1f: a 3×3 deformable convolution (Dai et al., 2017) makes the body.
 
     Shape:
         (N, channels, h, w) → body of that shape, offsets (N, 18, h, w) in cells
     """
+
+    map_info: ClassVar[dict[str, MapInfo]] = {
+        "offsets": MapInfo(
+            "features",
+            "offsets",
+            "Where the nine samples of the deformable convolution move to: like colours, like moves.",
+        )
+    }
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -114,15 +145,15 @@ class DeformableBody(nn.Module):
         nn.init.zeros_(self.offsets.bias)  # type: ignore[arg-type] # built with a bias, typed as optional
 
     def forward(self, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the body feature and ``{"offsets_px": …}``."""
-        offsets = self.offsets(features)
+        """Return the body feature and ``{"offsets": …}``."""
+        offsets = self.offsets(features)  # (N, 18, h, w): y and x of nine samples
         # torchvision's operator takes one type for all; under mixed precision the offsets come in the lower one.
         with torch.autocast(features.device.type, enabled=False):
             body = self.convolution(features.float(), offsets.float())
-        return body.to(features.dtype), {"offsets_px": offsets}
+        return body.to(features.dtype), {"offsets": offsets}
 
 
-class PropagatedBody(nn.Module):
+class PropagatedBody(BodyLayer):
     """The "w SPN" row of table 1f: spatial propagation (Liu et al., 2017) makes the body.
 
     Features are propagated by learned affinities in four directions; along each, a cell takes from its three neighbours
@@ -133,6 +164,14 @@ class PropagatedBody(nn.Module):
         (N, channels, h, w) → body of that shape, affinity (N, 12, h, w) in [−1, 1]
     """
 
+    map_info: ClassVar[dict[str, MapInfo]] = {
+        "affinity": MapInfo(
+            "features",
+            "affinity",
+            "How much each cell takes from its neighbours, in four directions: like colours, alike.",
+        )
+    }
+
     def __init__(self, channels: int, propagated_channels: int = 32) -> None:
         super().__init__()
         self.squeeze = nn.Conv2d(channels, propagated_channels, 1)
@@ -141,15 +180,15 @@ class PropagatedBody(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the body feature and ``{"affinity": …}``."""
-        values = self.squeeze(features)
+        values = self.squeeze(features)  # (N, propagated_channels, h, w)
         count, _, height, width = features.shape
-        raw = torch.tanh(self.affinity(features)).view(count, 4, 3, height, width)
+        raw = torch.tanh(self.affinity(features)).view(count, 4, 3, height, width)  # direction, neighbour
         affinity = raw / raw.abs().sum(dim=2, keepdim=True).clamp_min(1)
         down = _propagate(values, affinity[:, 0])
         up = _propagate(values.flip(2), affinity[:, 1].flip(2)).flip(2)
         right = _propagate(values.mT, affinity[:, 2].mT).mT
         left = _propagate(values.mT.flip(2), affinity[:, 3].mT.flip(2)).flip(2).mT
-        merged = torch.stack([down, up, right, left]).amax(dim=0)
+        merged = torch.stack([down, up, right, left]).amax(dim=0)  # (4, N, …) → (N, propagated_channels, h, w)
         return self.expand(merged), {"affinity": affinity.flatten(1, 2)}
 
 

@@ -1,7 +1,7 @@
 """Pictures of labels, errors and a network's inside: each function returns uint8 (H, W, 3) RGB."""
 
 from crispseg.ops.colour import Picture, blend, colourise
-from crispseg.pictures.features import flow_picture, gate_picture, pca_picture
+from crispseg.pictures.features import flow_picture, gate_picture, map_note, map_picture, pca_picture
 from crispseg.pictures.files import to_data_uri, to_png_bytes
 from crispseg.pictures.labels import boundary_picture, error_map, overlay
 from crispseg.pictures.plots import plot_iou_at_distance
@@ -16,6 +16,8 @@ __all__ = [
     "flow_picture",
     "gate_picture",
     "legend",
+    "map_note",
+    "map_picture",
     "overlay",
     "pca_picture",
     "plot_iou_at_distance",

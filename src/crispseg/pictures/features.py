@@ -4,11 +4,58 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from crispseg.ops.colour import Picture
 from crispseg.pictures.arrays import ArrayLike, enlarge, in_colours, to_array, unit_map
+from crispseg.types import MapInfo
 
-__all__ = ["flow_picture", "gate_picture", "pca_picture"]
+__all__ = ["flow_picture", "gate_picture", "map_note", "map_picture", "pca_picture"]
+
+
+def map_picture(values: ArrayLike, info: MapInfo, size_hw: tuple[int, int] | None = None) -> Picture:
+    """Show a map of a head as its kind asks for.
+
+    Args:
+        values: (C, h, w), one image's.
+        info: what the head says of it; see `crispseg.heads.Head.map_info`.
+        size_hw: of the picture; None: one pixel per cell.
+
+    Returns:
+        (H, W, 3) uint8: a share (the mean of several) or a logit's sigmoid by `gate_picture`, a flow by
+        `flow_picture`, features by `pca_picture`.
+
+    Raises:
+        ValueError: if the values are not of their kind.
+    """
+    if info.kind == "flow":
+        return flow_picture(values, size_hw)
+    if info.kind == "features":
+        return pca_picture(values, size_hw)
+    return gate_picture(_share(values, info), size_hw)
+
+
+def map_note(values: ArrayLike, info: MapInfo) -> str:
+    """A few words beside `map_picture` that give it its scale.
+
+    Args:
+        values: (C, h, w), one image's.
+        info: what the head says of it.
+    """
+    if info.kind == "flow":
+        return f"hue: direction; up to {float(np.hypot(*to_array(values)).max()):.1f} cells"
+    if info.kind == "features":
+        return "three main directions as colours"
+    return f"mean {float(_share(values, info).mean()):.2f}"
+
+
+def _share(values: ArrayLike, info: MapInfo) -> npt.NDArray[np.float32]:
+    """(h, w) in [0, 1] of a share or a logit."""
+    maps = to_array(values).astype(np.float32)
+    if info.kind == "logit":
+        maps = 1 / (1 + np.exp(-maps.clip(-80, 80)))
+    mean: npt.NDArray[np.float32] = maps.mean(axis=0)
+    return mean
 
 
 def gate_picture(values: ArrayLike, size_hw: tuple[int, int] | None = None) -> Picture:

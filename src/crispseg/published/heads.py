@@ -13,11 +13,15 @@ from crispseg.backbones.base import IMAGENET_MEAN, IMAGENET_STD
 from crispseg.context import Context
 from crispseg.heads import Head
 from crispseg.heads.base import image_size
+from crispseg.heads.decoupled import PARTS_INFO
+from crispseg.heads.fusion import gate_info
+from crispseg.heads.gscnn import STREAM_INFO
+from crispseg.layers.body import FLOW_INFO
 from crispseg.layers.conv import ConvNormAct, ResidualBlock
 from crispseg.ops.gradients import canny_edges
 from crispseg.ops.resize import resize
 from crispseg.published.contexts import up
-from crispseg.types import Features, FeaturesInfo, SegmentationOutput
+from crispseg.types import Features, FeaturesInfo, MapInfo, SegmentationOutput
 
 __all__ = ["ReleasedDecoupled", "ReleasedDeepLabV3Plus", "ReleasedGFF", "ReleasedGSCNN"]
 
@@ -37,7 +41,8 @@ class ReleasedDeepLabV3Plus(Head):
 
     def forward(self, features: Features, images: Tensor, *, with_maps: bool = False) -> SegmentationOutput:
         """See `Head.forward`; there is nothing to show of its inside."""
-        top = self.context(features.top)
+        top = self.context(features.top)  # (N, 256, h, w) of the top level
+        # (N, 48 + 256, h_low, w_low)
         merged = torch.cat([self.detail(features.low), up(top, image_size(features.low))], dim=1)
         return SegmentationOutput(logits=up(self.classify(merged), image_size(images)))
 
@@ -63,30 +68,36 @@ class ReleasedGSCNN(Head):
         self.detail = nn.Conv2d(info.low.channels, 48, 1, bias=False)
         self.classify = _classifier(context.out_channels + 48, channels, num_classes)
 
+    @property
+    def map_info(self) -> dict[str, MapInfo]:
+        """See `Head.map_info`."""
+        return STREAM_INFO
+
     def forward(self, features: Features, images: Tensor, *, with_maps: bool = False) -> SegmentationOutput:
-        """See `Head.forward`; shows ``attention_1`` to ``attention_3`` and ``image_gradient`` (0 or 255)."""
+        """See `Head.forward`."""
         size_hw = image_size(images)
-        shape = up(features.stem, size_hw)
+        shape = up(features.stem, size_hw)  # (N, 64, H, W)
         attention = []
         for index, side, block, narrow, gate in zip(
             self.gate_levels, self.sides, self.blocks, self.narrow, self.gates, strict=True
         ):
-            regular = up(side(features.levels[index]), size_hw)
-            shape, alpha = gate(narrow(block(shape)), regular)
-            attention.append(alpha)
-        boundary_logits = self.leave(shape)
+            regular = up(side(features.levels[index]), size_hw)  # (N, 1, H, W)
+            shape, alpha = gate(narrow(block(shape)), regular)  # half as wide: 32, 16, 8
+            attention.append(alpha)  # (N, 1, H, W)
+        boundary_logits = self.leave(shape)  # (N, 1, H, W)
 
         gradient = _canny_of_wrapped_bytes(images).to(shape.dtype)
         boundary = torch.sigmoid(self.join_gradient(torch.cat([torch.sigmoid(boundary_logits), gradient], dim=1)))
         # The extra branch of the context resamples in the library's way; a map of the right size it leaves alone.
-        top = self.context(features.top, up(boundary, image_size(features.top)))
+        top = self.context(features.top, up(boundary, image_size(features.top)))  # (N, 256, h, w) of the top level
+        # (N, 48 + 256, h_low, w_low)
         merged = torch.cat([self.detail(features.low), up(top, image_size(features.low))], dim=1)
         logits = resize(self.classify(merged), size_hw)  # without aligned corners, for once
         maps = {f"attention_{number}": alpha for number, alpha in enumerate(attention, start=1)}
         return SegmentationOutput(
             logits=logits,
             boundary_logits=boundary_logits,
-            maps=maps | {"image_gradient": gradient} if with_maps else {},
+            maps=maps | {"image_gradient": gradient / 255} if with_maps else {},
         )
 
 
@@ -109,20 +120,26 @@ class ReleasedDecoupled(Head):
         )
         self.classify = _classifier(2 * width, channels, num_classes)
 
+    @property
+    def map_info(self) -> dict[str, MapInfo]:
+        """See `Head.map_info`."""
+        return {"flow": FLOW_INFO} | PARTS_INFO
+
     def forward(self, features: Features, images: Tensor, *, with_maps: bool = False) -> SegmentationOutput:
-        """See `Head.forward`; shows ``flow_px``, ``body`` and ``edge``."""
+        """See `Head.forward`."""
         size_hw, low_hw = image_size(images), image_size(features.low)
-        feature = self.context(features.top)
+        feature = self.context(features.top)  # (N, 256, h, w) of the top level
         coarse = up(self.encode(_at_least(feature, _SMALLEST_ENCODED)), image_size(feature))
-        flow = self.flow(torch.cat([feature, coarse], dim=1))
-        body = _released_warp(feature, flow)
+        flow = self.flow(torch.cat([feature, coarse], dim=1))  # (N, 2, h, w)
+        body = _released_warp(feature, flow)  # (N, 256, h, w)
+        # (N, 256, h_low, w_low)
         edge = self.merge_edge(torch.cat([up(feature - body, low_hw), self.detail(features.low)], dim=1))
         logits = self.classify(torch.cat([up(feature, low_hw), edge + up(body, low_hw)], dim=1))
         return SegmentationOutput(
             logits=up(logits, size_hw),
             boundary_logits=up(self.classify_edge(edge), size_hw),
             body_logits=up(self.classify_body(body), size_hw) if self.training else None,
-            maps={"flow_px": flow, "body": body, "edge": edge} if with_maps else {},
+            maps={"flow": flow, "body": body, "edge": edge} if with_maps else {},
         )
 
 
@@ -140,15 +157,21 @@ class ReleasedGFF(Head):
         self.dense = nn.ModuleList(_dense_block(count * width, width, dilation=3 * count) for count in (1, 2, 3))
         self.classify = _classifier(4 * width, channels, num_classes)
 
+    @property
+    def map_info(self) -> dict[str, MapInfo]:
+        """See `Head.map_info`; each gate has a channel for every channel of its level."""
+        return gate_info(len(self.gates))
+
     def forward(self, features: Features, images: Tensor, *, with_maps: bool = False) -> SegmentationOutput:
-        """See `Head.forward`; shows ``gate_1`` (shallowest) to ``gate_3``, as many channels wide as the levels."""
+        """See `Head.forward`."""
         raw = (features.low, features.mid, self.context(features.top))
         gates = [torch.sigmoid(gate(level)) for gate, level in zip(self.gates, raw, strict=True)]
+        # (N, 128, h_l, w_l) each, as the gates
         levels = [project(level) for project, level in zip(self.project, raw, strict=True)]
         low_fused, mid_fused, top_fused = _fuse_in_sequence(levels, gates)
 
         low_hw = image_size(features.low)
-        top_dense = self.dense[0](up(top_fused, low_hw))
+        top_dense = self.dense[0](up(top_fused, low_hw))  # (N, 128, h_low, w_low), as the next two
         mid_dense = self.dense[1](torch.cat([top_dense, up(mid_fused, low_hw)], dim=1))
         low_dense = self.dense[2](torch.cat([top_dense, mid_dense, low_fused], dim=1))
         logits = self.classify(torch.cat([top_dense, up(levels[2], low_hw), mid_dense, low_dense], dim=1))

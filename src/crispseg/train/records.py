@@ -17,11 +17,14 @@ from torch import Tensor
 
 from crispseg.io import atomic_write
 from crispseg.ops.colour import Picture
-from crispseg.pictures import boundary_picture, colourise, sheet
+from crispseg.pictures import boundary_picture, colourise, map_picture, sheet
 from crispseg.train.batches import Batch
 from crispseg.train.task import SegmentationTask, as_task
 
 __all__ = ["EpochLog", "ValidationPictures"]
+
+MAP_WIDTH = 480
+"""Pixels across a picture of a map in TensorBoard; the maps themselves are coarse."""
 
 _LOGGER = logging.getLogger("crispseg.train")
 
@@ -117,7 +120,7 @@ class EpochLog(Callback):
 
 
 class ValidationPictures(Callback):
-    """Shows the first validation images in TensorBoard: image, truth, prediction, boundaries.
+    """Shows the first validation images in TensorBoard: image, truth, prediction, boundaries; and the head's maps.
 
     Args:
         count: of the images.
@@ -126,10 +129,11 @@ class ValidationPictures(Callback):
     def __init__(self, count: int) -> None:
         self.count = count
         self._rows: list[list[Picture]] = []
+        self._maps: list[list[Picture]] = []
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin anew."""
-        self._rows = []
+        self._rows, self._maps = [], []
 
     def on_validation_batch_end(
         self,
@@ -143,7 +147,8 @@ class ValidationPictures(Callback):
         """Draw a row per image while there is room."""
         if not trainer.is_global_zero:
             return
-        palette = as_task(pl_module).model.label_space.palette
+        model = as_task(pl_module).model
+        palette, map_info = model.label_space.palette, model.head.map_info
         images, labels = batch["image"], batch["labels"]
         assert isinstance(images, Tensor)
         assert isinstance(labels, Tensor)
@@ -158,13 +163,25 @@ class ValidationPictures(Callback):
                     boundary_picture(prediction if boundary is None else boundary[index].float().cpu().numpy()),
                 ]
             )
+            size_hw = prediction.shape
+            self._maps.append(
+                [
+                    map_picture(values[index].float(), map_info[name], size_hw)
+                    for name, values in outputs["maps"].items()
+                ]
+            )
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Hand the sheet to TensorBoard."""
+        """Hand the sheets to TensorBoard."""
         if self._rows and isinstance(trainer.logger, TensorBoardLogger):
+            titles = [info.title for info in as_task(pl_module).model.head.map_info.values()]
+            show = trainer.logger.experiment.add_image
             picture = sheet(self._rows, ["image", "truth", "prediction", "boundaries"])
-            trainer.logger.experiment.add_image("validation", picture, trainer.global_step, dataformats="HWC")
-        self._rows = []
+            show("validation", picture, trainer.global_step, dataformats="HWC")
+            if titles:
+                picture = sheet(self._maps, titles, cell_width=MAP_WIDTH)
+                show("validation_maps", picture, trainer.global_step, dataformats="HWC")
+        self._rows, self._maps = [], []
 
 
 def _scores_of(task: SegmentationTask, trainer: L.Trainer) -> dict[str, Any]:

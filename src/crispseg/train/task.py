@@ -137,20 +137,26 @@ class SegmentationTask(L.LightningModule):
         """Begin to count anew; an interrupted validation may have left counts."""
         self.scores.reset()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor | None]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Count a batch of whole images.
 
         Returns:
-            ``prediction`` (N, H, W) and ``boundary_probability`` (N, 1, H, W) or None, for pictures.
+            ``prediction`` (N, H, W) and ``boundary_probability`` (N, 1, H, W) or None, for pictures; for those of the
+            first images also ``maps``, see `SegmentationOutput.maps`.
         """
         # In the step and not in a hook around it: Lightning repeats a validation that ended in the middle of a step.
         if self.before_validation_step is not None:
             self.before_validation_step()
-        output: SegmentationOutput = self.model(self._images(batch))
+        is_shown = batch_idx < self.recipe.train.picture_count  # a batch has an image or more
+        output: SegmentationOutput = self.model(self._images(batch), with_maps=is_shown)
         prediction = output.logits.argmax(dim=1)
         self.scores.update(prediction, _labels(batch))
         boundary = output.boundary_logits
-        return {"prediction": prediction, "boundary_probability": None if boundary is None else boundary.sigmoid()}
+        return {
+            "prediction": prediction,
+            "boundary_probability": None if boundary is None else boundary.sigmoid(),
+            "maps": output.maps,
+        }
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the whole set."""
