@@ -332,3 +332,19 @@ class TestDocument:
 def test_an_unknown_layout_lists_all():
     with pytest.raises(ConfigError, match="did you mean 'cityscapes'"):
         build("cityscape", Path(), "train")
+
+
+@pytest.mark.parametrize("layout", ["camvid", "camvid_original"])
+def test_camvid_is_parted_by_drive(layout, tmp_path):
+    MINIATURES[layout].write(tmp_path)
+    assert build(layout, tmp_path, "train_of_0016E5").names == ["0016E5_00390", "0016E5_08640"]
+    assert build(layout, tmp_path, "train_without_0016E5").names == ["0001TP_006690", "0006R0_f00930"]
+    assert build(layout, tmp_path, "val+train_of_0001TP").names == ["0016E5_07959", "0016E5_08159", "0001TP_006690"]
+    values = {"train_split": "train_without_0006R0", "val_split": "train_of_0006R0"}
+    assert build(layout, tmp_path, "val", **values).names == ["0006R0_f00930"]
+    with pytest.raises(DataError, match=r"has no drive '0006RO' in train; 0001TP, 0006R0, 0016E5 found"):
+        build(layout, tmp_path, "train_of_0006RO")
+    with pytest.raises(DataError, match="0016E5 is the only drive of val"):
+        build(layout, tmp_path, "val_without_0016E5")
+    with pytest.raises(DataError):
+        build(layout, tmp_path, "tests_of_0016E5")

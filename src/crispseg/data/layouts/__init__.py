@@ -10,7 +10,7 @@ from pathlib import Path
 
 from crispseg.config import DataConfig
 from crispseg.data.label_files import CAMVID_FORMAT, PNG_FORMAT, LabelFormat, mat_format
-from crispseg.data.layouts.choices import camvid_split, coco_stuff_split, kitti_fold, pascal_context_split
+from crispseg.data.layouts.choices import camvid_split, coco_stuff_split, kitti_fold, of_drives, pascal_context_split
 from crispseg.data.layouts.files import IMAGE_ENDINGS, FindRecords, PairedFolders, existing_root, first_existing
 from crispseg.data.records import FileSource, Record, SampleSource
 from crispseg.data.toy_streets import ToyStreets
@@ -134,12 +134,12 @@ LAYOUTS: dict[str, Layout] = {
     "camvid": _of_files(
         "camvid",
         "folders train, trainannot, val and valannot with PNG files",
-        PairedFolders(("{split}",), ("{split}annot",), _PNG, _PNG),
+        of_drives(PairedFolders(("{split}",), ("{split}annot",), _PNG, _PNG)),
     ),
     "camvid_original": _of_files(
         "camvid_original",
         "folders 701_StillsRaw_full and LabeledApproved_full",
-        camvid_split(PairedFolders(("701_StillsRaw_full",), ("LabeledApproved_full",), _PNG, ("_L.png",))),
+        of_drives(camvid_split(PairedFolders(("701_StillsRaw_full",), ("LabeledApproved_full",), _PNG, ("_L.png",)))),
         CAMVID_FORMAT,
     ),
     "kitti": _of_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from crispseg.config import DataConfig
@@ -9,7 +10,7 @@ from crispseg.data.layouts.files import FindRecords, PairedFolders, files_in, fi
 from crispseg.data.records import Record
 from crispseg.errors import DataError, nearest_name, some
 
-__all__ = ["camvid_split", "camvid_split_of", "coco_stuff_split", "kitti_fold", "pascal_context_split"]
+__all__ = ["camvid_split", "camvid_split_of", "coco_stuff_split", "kitti_fold", "of_drives", "pascal_context_split"]
 
 
 def camvid_split(find_all: PairedFolders) -> FindRecords:
@@ -49,6 +50,38 @@ def camvid_split_of(name: str) -> str:
 
 
 _CAMVID_SEQUENCES = ("0001TP", "0006R0", "0016E5", "Seq05VD")
+
+
+def of_drives(find_all: FindRecords) -> FindRecords:
+    """Splits by drive, beside those that `find_all` knows: ``train_of_0006R0``, ``train_without_0006R0``.
+
+    Frames of one drive resemble each other, so a network is better chosen and judged on a drive that it has not been
+    trained on. A frame's drive is what stands before the first underscore of its name.
+    """
+
+    def find(config: DataConfig, root: Path, split: str) -> list[Record]:
+        named = _DRIVE_SPLIT.fullmatch(split)
+        if named is None:
+            return find_all(config, root, split)
+        records = find_all(config, root, named["split"])
+        drives = sorted({_drive_of(record.name) for record in records})
+        if named["drive"] not in drives:
+            raise DataError(
+                f"split {split!r}: {root} has no drive {named['drive']!r} in {named['split']}; {', '.join(drives)} "
+                "found"
+            )
+        wanted = named["word"] == "of"
+        chosen = [record for record in records if (_drive_of(record.name) == named["drive"]) == wanted]
+        return _not_empty(chosen, f"split {split!r}: {named['drive']} is the only drive of {named['split']} in {root}")
+
+    return find
+
+
+_DRIVE_SPLIT = re.compile(r"(?P<split>.+)_(?P<word>of|without)_(?P<drive>[^_]+)")
+
+
+def _drive_of(name: str) -> str:
+    return name.partition("_")[0]
 
 
 def kitti_fold(find_all: PairedFolders) -> FindRecords:
