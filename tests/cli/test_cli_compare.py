@@ -53,6 +53,14 @@ def test_differences_are_printed_and_written(runs: Path, tmp_path: Path):
     assert "| IoU | mean |" in (tmp_path / "compare.md").read_text()
 
 
+def test_images_are_drawn_in_groups(runs: Path):
+    for group_by, groups in (("2", 3), ("[0-3]|$", 5)):
+        result = invoke(runs / "plain", runs / "right", "--group-by", group_by)
+        assert result.exit_code == 0, result.output
+        assert f"paired bootstrap over {groups} groups of images" in " ".join(result.stdout.split())
+    assert invoke(runs / "plain", runs / "right", "--group-by", "(").exit_code == 2
+
+
 def test_other_images_need_common(runs: Path):
     result = invoke(runs / "right", runs / "fewer")
     assert result.exit_code == 2

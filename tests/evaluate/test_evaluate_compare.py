@@ -158,6 +158,61 @@ def test_images_are_drawn_evenly_and_across_blocks():
     assert weights.var(axis=0).mean() == pytest.approx(1 - 1 / images, rel=0.02)
 
 
+def test_groups_are_blocks_of_neighbours_or_what_a_pattern_finds():
+    names = ["0001TP_1", "0001TP_2", "0006R0_1", "0016E5_1", "0016E5_2"]
+    assert comparison._groups(names, 2).tolist() == [0, 0, 1, 1, 2]
+    assert comparison._groups(names, "^[^_]+").tolist() == [0, 0, 1, 2, 2]
+    assert comparison._groups(names, "_.").tolist() == [0, 1, 0, 0, 1]
+    for group_by, complaint in [
+        (0, "blocks of one"),
+        (5, r"all 5 images into one group \('0'\)"),
+        ("^00", "into one group"),
+        ("TP", "finds nothing in the name '0006R0_1'"),
+        ("(", "no regular expression"),
+    ]:
+        with pytest.raises(ConfigError, match=complaint):
+            comparison._groups(names, group_by)
+
+
+def test_images_of_a_group_are_drawn_together():
+    groups = np.arange(150) // 7
+    weights = np.concatenate(list(comparison._group_weights(groups, 50, 0)), axis=1)
+    assert weights.shape == (51, 150)
+    assert (weights[0] == 1).all()
+    first = np.unique(groups, return_index=True)[1]
+    assert (weights == weights[:, first[groups]]).all()
+    assert (weights[:, first].sum(axis=1) == 22).all()
+
+
+def test_intervals_over_groups_cover_what_images_of_groups_scatter():
+    """Forty drives of eight frames, most of whose scatter is the drive's: 95 % hold over drives, not over frames."""
+    drives, frames, trials = 40, 8, 300
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(drives), frames)
+    values = rng.normal(0, 1, (trials, drives, 1)) + rng.normal(0, 0.5, (trials, drives, frames))
+    values = values.reshape(trials, -1)
+    covered = []
+    for draws in (comparison._group_weights(groups, 400, 1), comparison._weights(len(groups), 400, 1)):
+        weights = np.concatenate(list(draws), axis=1)[1:]
+        means = values @ weights.T / weights.sum(axis=1)
+        low, high = np.percentile(means, (2.5, 97.5), axis=1)
+        covered.append(((low < 0) & (high > 0)).mean())
+    assert 0.9 < covered[0] < 0.98
+    assert covered[1] < 0.7
+
+
+def test_groups_widen_the_interval_and_are_said(runs: Path):
+    single, grouped = (compare([runs / "plain", runs / "better"], 500, group_by=group_by) for group_by in (None, 4))
+    assert (single.groups, grouped.groups) == (None, 3)
+    assert "over images (" in single.note()
+    assert "over 3 groups of images (500 resamples, seed 0); with so few groups it is too narrow" in grouped.note()
+    assert grouped.to_dict()["groups"] == 3
+    assert grouped.differences[0].value == single.differences[0].value
+    alone = compare([runs / "plain", runs / "better"], 500, group_by="^.*$")
+    assert alone.groups == IMAGES
+    assert alone.differences[0].low == pytest.approx(single.differences[0].low, rel=0.1)
+
+
 def test_other_images_are_named(runs: Path):
     with pytest.raises(DataError, match=r"few.images\.jsonl lacks 2: image_10, image_11; --common .* the 10 "):
         compare([runs / "plain", runs / "few"])

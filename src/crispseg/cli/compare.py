@@ -28,6 +28,14 @@ def compare(
     resamples: Annotated[int, typer.Option(min=1, help="How often images are drawn anew.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
     common: Annotated[bool, typer.Option("--common", help="Compare on the images that all runs have.")] = False,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|PATTERN",
+            help="Draw groups instead of single images: blocks of N neighbours by name, or images in whose names the "
+            "regular expression finds the same, e.g. [b]'^[^_]+'[/b].",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write compare.json and compare.md here.")] = None,
     plot: Annotated[
         Path | None,
@@ -49,6 +57,7 @@ def compare(
             resamples,
             seed,
             common=common,
+            group_by=int(group_by) if group_by is not None and group_by.isdecimal() else group_by,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     picture = None if plot is None else _plot(comparison, plot)

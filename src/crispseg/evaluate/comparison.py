@@ -2,7 +2,9 @@
 
 The paired bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13): images are drawn with
 replacement, the same ones for every run; all scores are taken anew; and the middle 95 % of the differences are the
-interval. It is vectorised: a resample is a vector of weights, and all sums are products of matrices, block by block.
+interval. Images that resemble each other, such as frames of one drive, can be drawn group by group instead: the cluster
+bootstrap (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8). It is vectorised: a
+resample is a vector of weights, and all sums are products of matrices, block by block.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +30,7 @@ __all__ = ["Comparison", "Difference", "compare"]
 
 _BLOCK = 64  # images whose weights are in memory at once
 _LISTED = 5
+_FEW = 10  # groups: below it, percentiles of so few draws cover visibly less than 95 %
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ class Comparison:
         left_out: how many others some of them scored.
         resamples: of the bootstrap.
         seed: of its draws.
+        groups: how many groups of images were drawn from; None: single images were drawn.
         differences: for each run but the first: IoU, then boundary F by radius, then IoU at distance by crop factor, if
             all runs have it for the same crops; each the mean first, then the classes.
     """
@@ -96,6 +101,7 @@ class Comparison:
     left_out: int
     resamples: int
     seed: int
+    groups: int | None
     differences: tuple[Difference, ...]
 
     def mean_iou_at_distance(self) -> dict[str, dict[float, float]]:
@@ -110,12 +116,16 @@ class Comparison:
     def note(self) -> str:
         """How the intervals were found, for below a table."""
         left_out = f" ({self.left_out} others left out)" if self.left_out else ""
+        few = "; with so few groups it is too narrow" if self.groups is not None and self.groups < _FEW else ""
         return (
             f"{self.images} images{left_out}; in per cent; difference to {self.runs[0]}, with the 95 % interval of a "
-            f"paired bootstrap over images ({self.resamples} resamples, seed {self.seed}). IoU: pixels counted over "
-            "the set; boundary F: mean over images, absent classes skipped. * the interval excludes 0; where nothing "
-            "differs, 1 of 20 such intervals does so by chance."
+            f"paired bootstrap over {self._drawn()} ({self.resamples} resamples, seed {self.seed}){few}. IoU: pixels "
+            "counted over the set; boundary F: mean over images, absent classes skipped. * the interval excludes 0; "
+            "where nothing differs, 1 of 20 such intervals does so by chance."
         )
+
+    def _drawn(self) -> str:
+        return "images" if self.groups is None else f"{self.groups} groups of images"
 
     def table_rows(self, run: str) -> list[list[str]]:
         """A run's differences as cells: a heading, then one row per score and class."""
@@ -132,7 +142,8 @@ class Comparison:
             "left_out": self.left_out,
             "resamples": self.resamples,
             "seed": self.seed,
-            "interval": "95 %, percentiles of a paired bootstrap over images",
+            "groups": self.groups,
+            "interval": f"95 %, percentiles of a paired bootstrap over {self._drawn()}",
             "averaging": {
                 "IoU": "pixels counted over the whole set",
                 "boundary F": "mean over images",
@@ -157,6 +168,7 @@ def compare(
     seed: int = 0,
     *,
     common: bool = False,
+    group_by: int | str | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Comparison:
     """Compare evaluations of the same images with the first of them.
@@ -166,6 +178,9 @@ def compare(
         resamples: how often images are drawn anew.
         seed: of the draws; the same seed gives the same intervals.
         common: whether to compare on the images that all runs scored where they scored different ones.
+        group_by: what images are drawn together because they resemble each other: a number N for blocks of N images
+            that follow each other by name, or a regular expression, for images in whose names it finds the same, such
+            as ``"^[^_]+"`` for what stands before the first underscore; None draws every image by itself.
         progress: called with (images done, images in all).
 
     Returns:
@@ -185,9 +200,12 @@ def compare(
     places = [_places(run) for run in runs]
     chosen, left_out = _common_images(runs, places, common)
 
+    groups = None if group_by is None else _groups(chosen, group_by)
+    draws = _weights(len(chosen), resamples, seed) if groups is None else _group_weights(groups, resamples, seed)
+
     sums = [np.zeros((resamples + 1, _width(settings))) for _ in runs]
     done = 0
-    for weights in _weights(len(chosen), resamples, seed):
+    for weights in draws:
         block = chosen[done : done + weights.shape[1]]
         truths: list[npt.NDArray[np.int64]] = []
         for run, at, total in zip(runs, places, sums, strict=True):
@@ -209,7 +227,8 @@ def compare(
         for run, scores in zip(names[1:], others, strict=True)
         for entry in _differences(run, first, scores, settings)
     ]
-    return Comparison(tuple(names), len(chosen), left_out, resamples, seed, tuple(differences))
+    count = None if groups is None else int(groups.max()) + 1
+    return Comparison(tuple(names), len(chosen), left_out, resamples, seed, count, tuple(differences))
 
 
 def _weights(images: int, resamples: int, seed: int) -> Iterator[Shares]:
@@ -224,6 +243,44 @@ def _weights(images: int, resamples: int, seed: int) -> Iterator[Shares]:
     for size, of_block in zip(sizes, draws.T, strict=True):
         drawn = rng.multinomial(of_block, np.full(size, 1 / size))
         yield np.vstack((np.ones(size), drawn))
+
+
+def _groups(names: Sequence[str], group_by: int | str) -> npt.NDArray[np.int64]:
+    """Which group, from 0, each of the sorted names belongs to."""
+    if isinstance(group_by, int):
+        if group_by < 1:
+            raise ConfigError(
+                f"group_by is {group_by}; blocks of one image at least, or a regular expression, expected"
+            )
+        found = [str(index // group_by) for index in range(len(names))]
+    else:
+        found = [_matched(name, group_by) for name in names]
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(found))}
+    if len(numbers) < 2:
+        raise ConfigError(
+            f"group_by {group_by!r} puts all {len(names)} images into one group ({found[0]!r}); an interval needs two "
+            "at least, better ten"
+        )
+    return np.array([numbers[group] for group in found])
+
+
+def _matched(name: str, pattern: str) -> str:
+    try:
+        match = re.search(pattern, name)
+    except re.error as error:
+        raise ConfigError(f"group_by {pattern!r} is no regular expression: {error}") from error
+    if match is None:
+        raise ConfigError(f"group_by {pattern!r} finds nothing in the name {name!r}; every image needs a group")
+    return match[0]
+
+
+def _group_weights(groups: npt.NDArray[np.int64], resamples: int, seed: int) -> Iterator[Shares]:
+    """`_weights` where whole groups are drawn, as many as there are; a resample's number of images then varies."""
+    count = int(groups.max()) + 1
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+    for start in range(0, len(groups), _BLOCK):
+        block = groups[start : start + _BLOCK]
+        yield np.vstack((np.ones(len(block)), drawn[:, block]))
 
 
 def _width(settings: Settings) -> int:
