@@ -7,7 +7,7 @@
 2. All scores of `crispseg evaluate` on images with 19 classes, and what that makes for 500 of them.
 3. Boundary targets from labels, 800×800 with 19 classes, on the CPU, and on the GPU where there is one.
 
-Streets are drawn by `crispseg.data.toy_streets`, predictions are their labels displaced by a few pixels. Every figure
+Streets are drawn by `crispseg.streets`, predictions are their labels displaced by a few pixels. Every figure
 is a median with the range of its middle half.
 """
 
@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from skimage.morphology import dilation, disk
 
-from crispseg.data.toy_streets import make_street
 from crispseg.metrics import (
     boundary_f_score,
     boundary_iou,
@@ -36,6 +35,7 @@ from crispseg.metrics import (
     trimap_iou,
 )
 from crispseg.ops.boundaries import boundary_targets
+from crispseg.streets import make_street
 
 SIZE_HW = (1024, 2048)
 RADII_PX = (3, 5, 9, 12)

@@ -58,8 +58,8 @@ def main() -> None:
 
 
 def measure(folder: Path, workers: int) -> dict[str, float]:
-    from crispseg.evaluate import evaluate_folders
-    from crispseg.types import LabelSpace
+    from crispseg.evaluation import evaluate_folders
+    from crispseg.labels import LabelSpace
 
     cv2.setNumThreads(1)  # the workers are the parallelism
     space = LabelSpace.from_dict({"name": "made up", "classes": [f"class {index}" for index in range(CLASSES)]})

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from crispseg.config import Recipe
-from crispseg.errors import ConfigError, nearest_name
+from crispseg.errors import ConfigError
 from crispseg.recipes import differing_keys, load_recipe, save_recipe
+from crispseg.wording import nearest_name
 
 __all__ = [
     "PROTOCOLS",

@@ -34,7 +34,7 @@ from crispseg import describe, load_model
 from crispseg.config import Recipe
 from crispseg.data import build_dataset
 from crispseg.errors import ConfigError, CrispsegError, TrainingError, TrainingInterrupted
-from crispseg.evaluate import evaluate
+from crispseg.evaluation import evaluate
 from crispseg.inference import Predictor
 from crispseg.io import atomic_folder
 from crispseg.train import fit

@@ -21,7 +21,7 @@ from rows import PROTOCOLS, RESULTS, ROWS, THIN_CLASSES, jobs_of, other_values, 
 
 from crispseg.config import Recipe
 from crispseg.errors import CrispsegError, DataError
-from crispseg.evaluate import compare
+from crispseg.evaluation import compare
 from crispseg.io import atomic_write, write_png
 
 MARKS = ("<!-- tables -->", "<!-- /tables -->")

@@ -10,11 +10,54 @@ Example:
     torch.Size([1, 1, 64, 96])
 """
 
-from crispseg import published
-from crispseg.errors import ConfigError, CrispsegError, DataError, TrainingError, WeightsError
-from crispseg.inference import Prediction, Predictor
-from crispseg.models import Segmenter, create_model, describe, load_model, push_to_hub, save_model
-from crispseg.types import IGNORE_INDEX, LabelSpace, SegmentationOutput
+from typing import TYPE_CHECKING
+
+from crispseg.lazy import lazily
+
+if TYPE_CHECKING:
+    from crispseg import published
+    from crispseg.errors import ConfigError, CrispsegError, DataError, TrainingError, WeightsError
+    from crispseg.evaluation import evaluate
+    from crispseg.inference import Prediction, Predictor
+    from crispseg.labels import IGNORE_INDEX, LabelSpace
+    from crispseg.models import Segmenter, create_model, describe, load_model, push_to_hub, save_model
+    from crispseg.recipes import load_recipe
+    from crispseg.train import fit
+    from crispseg.types import SegmentationOutput
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "crispseg.errors": (
+                "ConfigError",
+                "CrispsegError",
+                "DataError",
+                "TrainingError",
+                "WeightsError",
+            ),
+            "crispseg.evaluation": ("evaluate",),
+            "crispseg.inference": (
+                "Prediction",
+                "Predictor",
+            ),
+            "crispseg.labels": (
+                "IGNORE_INDEX",
+                "LabelSpace",
+            ),
+            "crispseg.models": (
+                "Segmenter",
+                "create_model",
+                "describe",
+                "load_model",
+                "push_to_hub",
+                "save_model",
+            ),
+            "crispseg.published": (),
+            "crispseg.recipes": ("load_recipe",),
+            "crispseg.train": ("fit",),
+            "crispseg.types": ("SegmentationOutput",),
+        },
+    )
 
 __all__ = [
     "IGNORE_INDEX",
@@ -30,7 +73,10 @@ __all__ = [
     "WeightsError",
     "create_model",
     "describe",
+    "evaluate",
+    "fit",
     "load_model",
+    "load_recipe",
     "published",
     "push_to_hub",
     "save_model",

@@ -1,7 +1,7 @@
 """A recipe: values only, frozen and strict. An unknown key is an error that names the nearest known one.
 
 The sections are the rooms that read them: ``model`` is for `crispseg.models`, ``data`` for `crispseg.data`, ``loss``
-for `crispseg.losses`, ``train`` for `crispseg.train`, ``evaluate`` for `crispseg.evaluate`.
+for `crispseg.losses`, ``train`` for `crispseg.train`, ``evaluate`` for `crispseg.evaluation`.
 """
 
 from __future__ import annotations

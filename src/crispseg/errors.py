@@ -6,10 +6,6 @@ these as one line without a traceback; anything else is a bug of ours and keeps 
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable
-from typing import TypeVar
-
 __all__ = [
     "ConfigError",
     "CrispsegError",
@@ -17,12 +13,7 @@ __all__ = [
     "TrainingError",
     "TrainingInterrupted",
     "WeightsError",
-    "in_words_by_kind",
-    "nearest_name",
-    "some",
 ]
-
-T = TypeVar("T")
 
 
 class CrispsegError(Exception):
@@ -61,64 +52,3 @@ class TrainingInterrupted(TrainingError):
     def exit_status(self) -> int:
         """What a command ends with by the custom of shells: 130 after Ctrl-C, 143 after kill."""
         return 128 + self.signal_number
-
-
-def in_words_by_kind(problems: Iterable[tuple[str, str]], most: int = 8) -> str:
-    """All problems on one line, by kind; of a kind that has many, the first are named and the others counted.
-
-    Args:
-        problems: kind and detail of each.
-        most: how many of a kind are named.
-
-    Example:
-        >>> in_words_by_kind([("no prediction", "a.png"), ("no prediction", "b.png")])
-        '2 × no prediction: a.png; b.png'
-    """
-    by_kind: dict[str, list[str]] = {}
-    for kind, detail in problems:
-        by_kind.setdefault(kind, []).append(detail)
-    return " — ".join(
-        f"{len(details)} × {kind}: {'; '.join(details[:most])}"
-        + (f"; and {len(details) - most} more" if len(details) > most else "")
-        for kind, details in by_kind.items()
-    )
-
-
-def some(names: Iterable[T], most: int = 5, say: Callable[[T], str] = str) -> str:
-    """The first few names, and how many more there are.
-
-    Args:
-        names: any number of them.
-        most: how many are named.
-        say: what is shown of one; called for those that are named only.
-
-    Example:
-        >>> some("abcdefg"), some([])
-        ('a, b, c, d, e and 2 more', 'nothing')
-    """
-    listed = list(names)
-    if not listed:
-        return "nothing"
-    return ", ".join(map(say, listed[:most])) + (f" and {len(listed) - most} more" if len(listed) > most else "")
-
-
-def nearest_name(name: str, known: Iterable[str]) -> str:
-    """Say which known name the unknown one was probably meant to be.
-
-    Args:
-        name: what was found.
-        known: every name that would have been right.
-
-    Returns:
-        A phrase to end an error message with.
-
-    Example:
-        >>> nearest_name("gf", ["gff", "fpn"])
-        "did you mean 'gff'? Known: fpn, gff"
-        >>> nearest_name("zzz", ["gff", "fpn"])
-        'known: fpn, gff'
-    """
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    listed = some(names, 40)
-    return f"did you mean {close[0]!r}? Known: {listed}" if close else f"known: {listed}"

@@ -1,4 +1,4 @@
-"""The values that travel between the rooms: features, outputs, label tables.
+"""The values that travel between the rooms: features and outputs.
 
 Shapes: N images, C channels, K classes, H×W pixels of the image, h×w cells of a feature map.
 Labels are train ids, uint8 or int64, with 255 = ignore, everywhere.
@@ -6,32 +6,20 @@ Labels are train ids, uint8 or int64, with 255 = ignore, everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from crispseg.errors import ConfigError
-
 __all__ = [
-    "IGNORE_INDEX",
     "FeatureInfo",
     "Features",
     "FeaturesInfo",
-    "LabelClass",
-    "LabelSpace",
     "MapInfo",
     "MapKind",
     "SegmentationOutput",
 ]
-
-IGNORE_INDEX = 255
-"""The train id of pixels that no loss and no metric speaks of."""
 
 
 @dataclass(frozen=True)
@@ -158,192 +146,3 @@ class SegmentationOutput:
 
 # torch.export and torch.compile see through the output, so every model exports as it is.
 torch.export.register_dataclass(SegmentationOutput, serialized_type_name="crispseg.SegmentationOutput")
-
-
-@dataclass(frozen=True)
-class LabelClass:
-    """One class of a label table.
-
-    Attributes:
-        name: lower case, for tables and legends.
-        colour: RGB, 0–255.
-        ids: the raw values in label files that mean this class.
-        category: the group of classes that it belongs to, for category scores; None where a table knows none.
-        has_instances: whether label files tell single objects of the class apart.
-    """
-
-    name: str
-    colour: tuple[int, int, int]
-    ids: tuple[int, ...]
-    category: str | None = None
-    has_instances: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values; what a class does not have is left out."""
-        values: dict[str, Any] = {"name": self.name, "colour": list(self.colour), "ids": list(self.ids)}
-        if self.category is not None:
-            values["category"] = self.category
-        if self.has_instances:
-            values["has_instances"] = True
-        return values
-
-
-@dataclass(frozen=True)
-class LabelSpace:
-    """The classes of a data set: train id = position in `classes`.
-
-    Attributes:
-        name: of the table.
-        classes: in the order of their train ids; 2 to 255 of them.
-        ignore_ids: raw values that become 255. 255 itself always does.
-        ignored_classes: what some of `ignore_ids` mean, for evaluations over raw ids, which know them by name.
-
-    Example:
-        >>> space = LabelSpace.from_dict(
-        ...     {"name": "two", "classes": [{"name": "sky", "colour": [0, 0, 255], "ids": [0]},
-        ...                                 {"name": "pole", "colour": [90, 90, 90], "ids": [7]}], "ignore_ids": [9]}
-        ... )
-        >>> space.num_classes, space.lookup[[0, 7, 9, 255, 3]].tolist()
-        (2, [0, 1, 255, 255, -1])
-    """
-
-    name: str
-    classes: tuple[LabelClass, ...]
-    ignore_ids: tuple[int, ...] = ()
-    ignored_classes: tuple[LabelClass, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not 2 <= len(self.classes) <= IGNORE_INDEX:
-            raise ConfigError(
-                f"label table {self.name!r}: {len(self.classes)} classes found, 2 to {IGNORE_INDEX} expected"
-            )
-        names = [entry.name for entry in (*self.classes, *self.ignored_classes)]
-        if doubled := sorted({name for name in names if names.count(name) > 1}):
-            raise ConfigError(f"label table {self.name!r}: class names occur twice: {', '.join(doubled)}; rename one")
-        seen: dict[int, str] = dict.fromkeys(self.ignore_ids, "ignore")
-        for entry in self.classes:
-            for raw in entry.ids:
-                if raw in seen:
-                    raise ConfigError(
-                        f"label table {self.name!r}: id {raw} belongs to {seen[raw]!r} and to {entry.name!r}; keep one"
-                    )
-                if not 0 <= raw <= 65535:
-                    raise ConfigError(f"label table {self.name!r}: id {raw} of {entry.name!r} is not in 0–65535")
-                seen[raw] = entry.name
-        for entry in self.ignored_classes:
-            for raw in entry.ids:
-                if (owner := seen.get(raw)) != "ignore":
-                    found = f"belongs to {owner!r} too" if owner else "is not in ignore_ids"
-                    raise ConfigError(
-                        f"label table {self.name!r}: id {raw} of the ignored class {entry.name!r} {found}; "
-                        "it must stand in ignore_ids and in one ignored class only"
-                    )
-                seen[raw] = entry.name
-
-    @property
-    def num_classes(self) -> int:
-        """K, without ignore."""
-        return len(self.classes)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """In the order of the train ids."""
-        return tuple(entry.name for entry in self.classes)
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """The categories of `classes`, in their order; empty where the table knows none."""
-        return tuple(dict.fromkeys(entry.category for entry in self.classes if entry.category is not None))
-
-    @cached_property
-    def palette(self) -> npt.NDArray[np.uint8]:
-        """(256, 3) RGB per train id; ignore and unused ids are black."""
-        colours = np.zeros((256, 3), dtype=np.uint8)
-        colours[: self.num_classes] = [entry.colour for entry in self.classes]
-        return colours
-
-    @cached_property
-    def lookup(self) -> npt.NDArray[np.int16]:
-        """(65536,) raw id → train id, 255 = ignore, −1 = not in the table."""
-        table = np.full(65536, -1, dtype=np.int16)
-        table[[*self.ignore_ids, IGNORE_INDEX]] = IGNORE_INDEX
-        for train_id, entry in enumerate(self.classes):
-            table[list(entry.ids)] = train_id
-        return table
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for YAML and JSON; `from_dict` is the inverse."""
-        values = {
-            "name": self.name,
-            "classes": [entry.to_dict() for entry in self.classes],
-            "ignore_ids": list(self.ignore_ids),
-        }
-        if self.ignored_classes:
-            values["ignored_classes"] = [entry.to_dict() for entry in self.ignored_classes]
-        return values
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any], source: str = "label table") -> LabelSpace:
-        """Build a table from plain values; missing ``ids`` mean the position, missing colours are made up.
-
-        Args:
-            values: ``name``, ``classes`` (each ``name``, optionally ``colour``, ``ids``, ``category`` and
-                ``has_instances``), and optionally ``ignore_ids`` and ``ignored_classes`` (each like a class, with
-                ``ids`` that stand in ``ignore_ids``).
-            source: what to call it in errors, for instance the file's path.
-
-        Raises:
-            ConfigError: if a key is unknown or missing, or a value does not fit.
-        """
-        if not isinstance(values, Mapping):
-            raise ConfigError(f"{source}: {type(values).__name__} found where a mapping with 'classes' was expected")
-        if unknown := set(values) - set(_TABLE_KEYS):
-            raise ConfigError(f"{source}: unknown keys {sorted(map(str, unknown))}; known: {', '.join(_TABLE_KEYS)}")
-        entries, ignored = values.get("classes"), values.get("ignored_classes", [])
-        if not isinstance(entries, list) or not entries:
-            raise ConfigError(f"{source}: 'classes' must be a list of classes, each with a name")
-        if not isinstance(ignored, list) or not all(isinstance(entry, Mapping) and "ids" in entry for entry in ignored):
-            raise ConfigError(f"{source}: 'ignored_classes' must be a list of classes, each with a name and ids")
-        return cls(
-            str(values.get("name", "custom")),
-            tuple(_label_class(entry, index, source) for index, entry in enumerate(entries)),
-            tuple(int(v) for v in values.get("ignore_ids", ())),
-            tuple(_label_class(entry, index, source) for index, entry in enumerate(ignored)),
-        )
-
-
-_TABLE_KEYS = ("classes", "ignore_ids", "ignored_classes", "name")
-_CLASS_KEYS = ("name", "colour", "ids", "category", "has_instances")
-
-
-def _label_class(entry: Any, index: int, source: str) -> LabelClass:
-    """A class from its plain values, or from its name alone."""
-    if isinstance(entry, str):
-        entry = {"name": entry}
-    if not isinstance(entry, Mapping) or "name" not in entry or set(entry) - set(_CLASS_KEYS):
-        raise ConfigError(
-            f"{source}: class {index} must have 'name' and may have 'colour', 'ids', 'category' and 'has_instances'; "
-            f"{entry!r}"
-        )
-    name, category = str(entry["name"]), entry.get("category")
-    colour = tuple(int(v) for v in entry.get("colour", _made_up_colour(index)))
-    if len(colour) != 3 or not all(0 <= v <= 255 for v in colour):
-        raise ConfigError(f"{source}: colour of {name!r} is {colour}, three values in 0–255 expected")
-    if not isinstance(category, str | None):
-        raise ConfigError(f"{source}: category of {name!r} is {category!r}, a name expected")
-    if not isinstance(has_instances := entry.get("has_instances", False), bool):
-        raise ConfigError(f"{source}: has_instances of {name!r} is {has_instances!r}, true or false expected")
-    ids = tuple(int(v) for v in entry.get("ids", [index]))
-    return LabelClass(name, (colour[0], colour[1], colour[2]), ids, category, has_instances)
-
-
-def _made_up_colour(index: int) -> tuple[int, int, int]:
-    """A stable colour for a class without one: the bit-interleaving of the Pascal VOC palette."""
-    red = green = blue = 0
-    value = index + 1
-    for shift in range(8):
-        red |= (value & 1) << (7 - shift)
-        green |= (value >> 1 & 1) << (7 - shift)
-        blue |= (value >> 2 & 1) << (7 - shift)
-        value >>= 3
-    return red, green, blue

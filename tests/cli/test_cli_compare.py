@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from crispseg.cli import app
-from crispseg.evaluate import evaluate_folders
+from crispseg.evaluation import evaluate_folders
 from crispseg.io import read_image, write_png
+from crispseg.labels import LabelSpace
 from crispseg.pictures import plot_iou_at_distance
-from crispseg.types import LabelSpace
 
 SPACE = LabelSpace.from_dict({"name": "two", "classes": ["ground", "sky"]})
 

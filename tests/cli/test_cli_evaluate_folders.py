@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from crispseg.cli import app
-from crispseg.evaluate import folders
+from crispseg.evaluation import folders
 from crispseg.io import write_png
 
 TABLE = "classes:\n  - {name: ground, ids: [3]}\n  - {name: sky, ids: [5]}\nignore_ids: [9]\n"

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crispseg.cli.demo_run import MARKER, _claim_folder
-from crispseg.cli.report import Panel, Scene, SystemResult, render_report
+from crispseg.demo.run import MARKER, _claim_folder
 from crispseg.errors import ConfigError
-from crispseg.evaluate import Scores
-from crispseg.types import LabelSpace
+from crispseg.evaluation import Scores
+from crispseg.labels import LabelSpace
+from crispseg.pages.demo import Panel, Scene, SystemResult, render_report
 
 SPACE = LabelSpace.from_dict({"name": "two", "classes": ["<sky>", "pole & sign"]})
 

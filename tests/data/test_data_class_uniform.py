@@ -14,8 +14,7 @@ from crispseg.data import FileSource, JointTransform, Record, Sample, Segmentati
 from crispseg.data.class_uniform import ClassDraw, ClassIndex, build_class_index, class_index
 from crispseg.errors import ConfigError, DataError
 from crispseg.io import write_png
-from crispseg.labels import label_space
-from crispseg.types import LabelSpace
+from crispseg.labels import LabelSpace, label_space
 
 SIZE_HW = (30, 50)
 TABLE = LabelSpace.from_dict({"name": "four", "classes": ["ground", "patch", "dot", "never"], "ignore_ids": [9]})

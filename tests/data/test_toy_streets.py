@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from crispseg.config import DataConfig
 from crispseg.data import ToyStreets, build_dataset, make_street
-from crispseg.data.toy_streets.canvas import Camera, Canvas, Class, Light
 from crispseg.errors import DataError
 from crispseg.labels import label_space
+from crispseg.streets.canvas import Camera, Canvas, Class, Light
 
 
 @settings(deadline=None, max_examples=25)

@@ -13,7 +13,8 @@ from torch import nn
 from crispseg.errors import ConfigError, DataError, WeightsError
 from crispseg.inference import Prediction, Predictor
 from crispseg.io import read_image, read_label_ids
-from crispseg.types import LabelSpace, SegmentationOutput
+from crispseg.labels import LabelSpace
+from crispseg.types import SegmentationOutput
 
 SPACE = LabelSpace.from_dict({"name": "three", "classes": ["a", "b", "c"]})
 

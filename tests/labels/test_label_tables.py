@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from crispseg.errors import ConfigError
-from crispseg.labels import label_space, label_space_names
-from crispseg.types import LabelSpace
+from crispseg.labels import LabelSpace, label_space, label_space_names
 
 
 @pytest.mark.parametrize("name", label_space_names())
@@ -44,7 +43,7 @@ def test_cityscapes():
 
 
 def test_toy_streets_table_agrees_with_the_painter():
-    from crispseg.data.toy_streets.canvas import Class
+    from crispseg.streets.canvas import Class
 
     assert label_space("toy_streets").class_names == tuple(entry.name.lower() for entry in Class)
 

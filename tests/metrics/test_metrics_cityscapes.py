@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from crispseg.errors import ConfigError, DataError
-from crispseg.labels import label_space
+from crispseg.labels import LabelSpace, label_space
 from crispseg.metrics import (
     CityscapesCounts,
     category_iou,
@@ -24,7 +24,6 @@ from crispseg.metrics import (
     iou_from_counts,
     kitti_instance_ids,
 )
-from crispseg.types import LabelSpace
 
 MINI = Path(__file__).resolve().parents[2].parent / "shared" / "golden" / "cityscapes_mini"
 SPACE = label_space("cityscapes")

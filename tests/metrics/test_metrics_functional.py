@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 
 from crispseg.errors import ConfigError, DataError
+from crispseg.labels import LabelSpace
 from crispseg.metrics import (
     boundary_f_score,
     category_iou,
@@ -20,7 +21,6 @@ from crispseg.metrics import (
     mean_iou,
     pixel_accuracy,
 )
-from crispseg.types import LabelSpace
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "golden" / "boundary_f_score.npz"
 

@@ -7,8 +7,8 @@ from crispseg.config import ModelConfig
 from crispseg.context import Identity
 from crispseg.errors import ConfigError
 from crispseg.heads import Plain
+from crispseg.labels import LabelSpace
 from crispseg.models import build_model, create_model
-from crispseg.types import LabelSpace
 
 SMALL = {"backbone": "test_resnet", "channels": 8, "output_stride": 32, "num_classes": 3}
 

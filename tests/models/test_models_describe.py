@@ -7,8 +7,9 @@ from torch import nn
 from crispseg.backbones import Backbone
 from crispseg.config import ModelConfig
 from crispseg.errors import ConfigError
+from crispseg.labels import LabelSpace
 from crispseg.models import HEADS, Segmenter, create_model, describe
-from crispseg.types import FeatureInfo, Features, FeaturesInfo, LabelSpace, SegmentationOutput
+from crispseg.types import FeatureInfo, Features, FeaturesInfo, SegmentationOutput
 
 SPACE = LabelSpace.from_dict({"name": "two", "classes": ["a", "b"]})
 

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from crispseg.config import Recipe
 from crispseg.errors import WeightsError
+from crispseg.labels import LabelSpace
 from crispseg.models import create_model, load_model, load_weights, save_model
 from crispseg.models.weights import read_card
-from crispseg.types import LabelSpace
 
 SPACE = LabelSpace.from_dict(
     {

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crispseg.errors import ConfigError
-from crispseg.ops.colour import blend, colourise
 from crispseg.ops.windows import blend_weights, place_windows, stitch_windows
+from crispseg.pictures.colour import blend, colourise
 
 sizes = st.integers(1, 40)
 

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crispseg.labels import LabelSpace
 from crispseg.pictures import (
     boundary_picture,
     colourise,
@@ -24,7 +25,7 @@ from crispseg.pictures import (
     to_data_uri,
     to_png_bytes,
 )
-from crispseg.types import LabelSpace, MapInfo
+from crispseg.types import MapInfo
 
 SPACE = LabelSpace.from_dict(
     {

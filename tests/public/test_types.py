@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crispseg.errors import ConfigError
-from crispseg.types import LabelSpace
+from crispseg.labels import LabelSpace
 
 
 def table(**changes):

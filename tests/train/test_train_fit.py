@@ -16,7 +16,7 @@ from train_runs import TINY, assert_same_run, checkpoint_of, log_of
 
 from crispseg.data import build_dataset
 from crispseg.errors import ConfigError, DataError, TrainingError
-from crispseg.evaluate import evaluate
+from crispseg.evaluation import evaluate
 from crispseg.inference import Predictor
 from crispseg.io import write_png
 from crispseg.losses import build_loss

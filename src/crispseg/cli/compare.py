@@ -12,7 +12,7 @@ from crispseg.cli.console import make_progress, out_console, print_table
 from crispseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from crispseg.evaluate import Comparison
+    from crispseg.evaluation import Comparison
     from crispseg.pictures import Picture
 
 __all__ = ["compare"]
@@ -44,7 +44,7 @@ def compare(
 ) -> None:
     """Compare scores of the same images: differences per class, with 95 % intervals from a paired bootstrap."""
     from crispseg.cli.scores import comparison_table
-    from crispseg.evaluate import compare as compare_runs
+    from crispseg.evaluation import compare as compare_runs
     from crispseg.io import atomic_write, write_png
 
     if plot is not None and plot.suffix.lower() != ".png":

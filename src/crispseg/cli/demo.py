@@ -36,7 +36,7 @@ def demo(
 
     Needs no data and no GPU: the scenes are drawn, with exact labels, as they are asked for.
     """
-    from crispseg.cli.demo_run import run_demo
+    from crispseg.demo.run import run_demo
 
     overrides = [*(set_ or []), *([f"train.epochs={epochs}"] if epochs else [])]
     run_demo(system.value, compare=compare, out=out, overrides=overrides)

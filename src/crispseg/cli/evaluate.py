@@ -11,11 +11,12 @@ import typer
 
 from crispseg.cli.console import make_progress, out_console, print_error, print_table
 from crispseg.cli.device import choose_device
-from crispseg.errors import ConfigError, nearest_name
+from crispseg.errors import ConfigError
+from crispseg.wording import nearest_name
 
 if TYPE_CHECKING:
     from crispseg.config import Recipe
-    from crispseg.evaluate import Scores
+    from crispseg.evaluation import Scores
     from crispseg.models import Segmenter
 
 __all__ = ["evaluate"]
@@ -201,7 +202,7 @@ def _of_folders(
 ) -> Callable[..., Scores]:
     from functools import partial
 
-    from crispseg.evaluate import evaluate_folders
+    from crispseg.evaluation import evaluate_folders
 
     assert labels is not None
     assert label_space is not None
@@ -225,7 +226,7 @@ def _of_model(
     from functools import partial
 
     from crispseg.data import build_dataset
-    from crispseg.evaluate import evaluate as score
+    from crispseg.evaluation import evaluate as score
     from crispseg.inference import Predictor
     from crispseg.models import load_model
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from crispseg.evaluate import Scores
+from crispseg.evaluation import Scores
 
 if TYPE_CHECKING:
-    from crispseg.evaluate import Comparison
+    from crispseg.evaluation import Comparison
 
 __all__ = ["comparison_table", "extra_tables", "scores_table"]
 

@@ -1,13 +1,56 @@
 """Data sets: a layout says where samples lie, a label table what they mean, a joint transform how they vary."""
 
-from crispseg.data.check import data_check, require_sound
-from crispseg.data.class_uniform import ClassDraw, ClassIndex, build_class_index, class_index
-from crispseg.data.dataset import Item, SegmentationDataset, build_dataset
-from crispseg.data.layouts import LAYOUTS
-from crispseg.data.records import FileSource, Record, Sample, SampleSource, train_ids
-from crispseg.data.report import DataReport, Problem, SplitReport
-from crispseg.data.toy_streets import ToyStreets, make_street
-from crispseg.data.transforms import JointTransform
+from typing import TYPE_CHECKING
+
+from crispseg.lazy import lazily
+
+if TYPE_CHECKING:
+    from crispseg.data.check import data_check, require_sound
+    from crispseg.data.class_uniform import ClassDraw, ClassIndex, build_class_index, class_index
+    from crispseg.data.dataset import Item, SegmentationDataset, build_dataset
+    from crispseg.data.layouts import LAYOUTS
+    from crispseg.data.records import FileSource, Record, Sample, SampleSource, train_ids
+    from crispseg.data.report import DataReport, Problem, SplitReport
+    from crispseg.data.toy_streets import ToyStreets
+    from crispseg.data.transforms import JointTransform
+    from crispseg.streets import make_street
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "crispseg.data.check": (
+                "data_check",
+                "require_sound",
+            ),
+            "crispseg.data.class_uniform": (
+                "ClassDraw",
+                "ClassIndex",
+                "build_class_index",
+                "class_index",
+            ),
+            "crispseg.data.dataset": (
+                "Item",
+                "SegmentationDataset",
+                "build_dataset",
+            ),
+            "crispseg.data.layouts": ("LAYOUTS",),
+            "crispseg.data.records": (
+                "FileSource",
+                "Record",
+                "Sample",
+                "SampleSource",
+                "train_ids",
+            ),
+            "crispseg.data.report": (
+                "DataReport",
+                "Problem",
+                "SplitReport",
+            ),
+            "crispseg.data.transforms": ("JointTransform",),
+            "crispseg.data.toy_streets": ("ToyStreets",),
+            "crispseg.streets": ("make_street",),
+        },
+    )
 
 __all__ = [
     "LAYOUTS",

@@ -38,9 +38,10 @@ from crispseg.data.report import (
     Tally,
     problems_in_words,
 )
-from crispseg.errors import ConfigError, DataError, nearest_name
+from crispseg.errors import ConfigError, DataError
 from crispseg.io import image_size_hw, read_image
-from crispseg.types import LabelSpace
+from crispseg.labels import LabelSpace
+from crispseg.wording import nearest_name
 
 __all__ = ["data_check", "require_sound"]
 

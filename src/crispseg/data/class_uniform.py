@@ -22,8 +22,8 @@ import numpy.typing as npt
 from crispseg.data.fingerprint import fingerprint, found_once
 from crispseg.data.records import FileSource, SampleSource
 from crispseg.errors import DataError
+from crispseg.labels import LabelSpace
 from crispseg.ops.windows import place_windows
-from crispseg.types import LabelSpace
 
 __all__ = ["ClassDraw", "ClassIndex", "build_class_index", "class_index"]
 

@@ -18,8 +18,9 @@ from crispseg.data.class_uniform import ClassDraw
 from crispseg.data.layouts import LAYOUTS
 from crispseg.data.records import Sample, SampleSource
 from crispseg.data.transforms import JointTransform
-from crispseg.errors import ConfigError, DataError, nearest_name
-from crispseg.types import LabelSpace
+from crispseg.errors import ConfigError, DataError
+from crispseg.labels import LabelSpace
+from crispseg.wording import nearest_name
 
 __all__ = ["Item", "SegmentationDataset", "build_dataset"]
 

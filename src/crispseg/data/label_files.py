@@ -12,8 +12,9 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from crispseg.errors import DataError, some
+from crispseg.errors import DataError
 from crispseg.io import image_size_hw, read_image, read_label_ids
+from crispseg.wording import some
 
 __all__ = ["CAMVID_COLOURS", "CAMVID_FORMAT", "PNG_FORMAT", "LabelFormat", "mat_format", "read_camvid_colours"]
 

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.data.label_files import PNG_FORMAT, LabelFormat
-from crispseg.errors import DataError, some
+from crispseg.errors import DataError
 from crispseg.io import image_size_hw, read_image
-from crispseg.types import LabelSpace
+from crispseg.labels import LabelSpace
+from crispseg.wording import some
 
 __all__ = ["FileSource", "Record", "Sample", "SampleSource", "SizesDifferError", "UnknownIdsError", "train_ids"]
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from crispseg.errors import in_words_by_kind
-from crispseg.types import IGNORE_INDEX
+from crispseg.labels import IGNORE_INDEX
+from crispseg.wording import in_words_by_kind
 
 __all__ = [
     "BROKEN",

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from crispseg.types import IGNORE_INDEX
+from crispseg.labels import IGNORE_INDEX
 
 __all__ = ["JointTransform", "colour_matrix", "jitter_colours", "random_crop"]
 

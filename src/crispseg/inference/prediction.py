@@ -11,9 +11,9 @@ import torch
 
 from crispseg.errors import ConfigError, DataError
 from crispseg.io.images import write_png
+from crispseg.labels import IGNORE_INDEX, LabelSpace
 from crispseg.ops.boundaries import label_boundaries
-from crispseg.ops.colour import Picture, blend, colourise
-from crispseg.types import IGNORE_INDEX, LabelSpace
+from crispseg.pictures.colour import Picture, blend, colourise
 
 __all__ = ["Prediction"]
 

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from crispseg.errors import ConfigError, DataError, WeightsError
 from crispseg.inference.prediction import Prediction
 from crispseg.io.images import read_image
-from crispseg.ops.colour import Picture
+from crispseg.labels import LabelSpace
 from crispseg.ops.resize import resize
 from crispseg.ops.windows import place_windows, stitch_windows
-from crispseg.types import LabelSpace, SegmentationOutput
+from crispseg.pictures.colour import Picture
+from crispseg.types import SegmentationOutput
 
 __all__ = ["Predictor"]
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import yaml
 
-from crispseg.errors import ConfigError, nearest_name
-from crispseg.types import LabelSpace
+from crispseg.errors import ConfigError
+from crispseg.labels.space import IGNORE_INDEX, LabelClass, LabelSpace
+from crispseg.wording import nearest_name
 
-__all__ = ["label_space", "label_space_names"]
+__all__ = ["IGNORE_INDEX", "LabelClass", "LabelSpace", "label_space", "label_space_names"]
 
 
 def label_space(name_or_path: str | os.PathLike[str]) -> LabelSpace:

@@ -11,7 +11,7 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crispseg.types import IGNORE_INDEX
+from crispseg.labels import IGNORE_INDEX
 
 __all__ = [
     "ClassWeighted",

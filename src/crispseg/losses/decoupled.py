@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from crispseg.labels import IGNORE_INDEX
 from crispseg.losses.common import (
     ClassWeighted,
     check_labels,
@@ -18,7 +19,6 @@ from crispseg.losses.common import (
     ratio_over_batch,
 )
 from crispseg.ops.boundaries import labels_within
-from crispseg.types import IGNORE_INDEX
 
 __all__ = [
     "HardBoundaryCrossEntropy",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crispseg.labels import IGNORE_INDEX
 from crispseg.losses.common import (
     ClassWeighted,
     check_labels,
@@ -18,7 +19,6 @@ from crispseg.losses.common import (
 )
 from crispseg.ops.gradients import gaussian_blur, spatial_gradient
 from crispseg.ops.gumbel import straight_through_argmax
-from crispseg.types import IGNORE_INDEX
 
 __all__ = [
     "DualBoundaryLoss",

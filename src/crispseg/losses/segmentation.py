@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from crispseg.labels import IGNORE_INDEX
 from crispseg.losses.common import ClassWeighted, hardest_of_batch, masked_mean, pixel_cross_entropy, pixel_weights
-from crispseg.types import IGNORE_INDEX
 
 __all__ = ["OhemCrossEntropy", "SegmentationCrossEntropy", "ohem_cross_entropy", "segmentation_cross_entropy"]
 

@@ -1,40 +1,94 @@
 """Scores: functions on arrays or tensors, and torchmetrics classes over them that sum across images and processes."""
 
-from crispseg.metrics.averaged import Average
-from crispseg.metrics.boundary_scores import BoundaryFScore, BoundaryIoU, DistanceIoU, TrimapIoU
-from crispseg.metrics.functional import (
-    Absent,
-    BoundaryCounts,
-    CityscapesCounts,
-    CityscapesScores,
-    boundary_f_from_counts,
-    boundary_f_score,
-    boundary_iou,
-    boundary_iou_counts,
-    boundary_iou_from_counts,
-    boundary_iou_radius,
-    boundary_match_counts,
-    boundary_precision_recall,
-    category_iou,
-    cityscapes_counts,
-    cityscapes_scores,
-    class_accuracy,
-    confusion_counts,
-    distance_counts,
-    distance_crop,
-    distance_iou,
-    frequency_weighted_iou,
-    iou_from_counts,
-    kitti_instance_ids,
-    mean_iou,
-    pixel_accuracy,
-    precision_recall_from_counts,
-    radius_from_ratio,
-    trimap_counts,
-    trimap_counts_by_radius,
-    trimap_iou,
-)
-from crispseg.metrics.scores import CityscapesEvaluation, SegmentationScores
+from typing import TYPE_CHECKING
+
+from crispseg.lazy import lazily
+
+if TYPE_CHECKING:
+    from crispseg.metrics.averaged import Average
+    from crispseg.metrics.boundary_scores import BoundaryFScore, BoundaryIoU, DistanceIoU, TrimapIoU
+    from crispseg.metrics.functional import (
+        Absent,
+        BoundaryCounts,
+        CityscapesCounts,
+        CityscapesScores,
+        boundary_f_from_counts,
+        boundary_f_score,
+        boundary_iou,
+        boundary_iou_counts,
+        boundary_iou_from_counts,
+        boundary_iou_radius,
+        boundary_match_counts,
+        boundary_precision_recall,
+        category_iou,
+        cityscapes_counts,
+        cityscapes_scores,
+        class_accuracy,
+        confusion_counts,
+        distance_counts,
+        distance_crop,
+        distance_iou,
+        frequency_weighted_iou,
+        iou_from_counts,
+        kitti_instance_ids,
+        mean_iou,
+        pixel_accuracy,
+        precision_recall_from_counts,
+        radius_from_ratio,
+        trimap_counts,
+        trimap_counts_by_radius,
+        trimap_iou,
+    )
+    from crispseg.metrics.scores import CityscapesEvaluation, SegmentationScores
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "crispseg.metrics.averaged": ("Average",),
+            "crispseg.metrics.boundary_scores": (
+                "BoundaryFScore",
+                "BoundaryIoU",
+                "DistanceIoU",
+                "TrimapIoU",
+            ),
+            "crispseg.metrics.functional": (
+                "Absent",
+                "BoundaryCounts",
+                "CityscapesCounts",
+                "CityscapesScores",
+                "boundary_f_from_counts",
+                "boundary_f_score",
+                "boundary_iou",
+                "boundary_iou_counts",
+                "boundary_iou_from_counts",
+                "boundary_iou_radius",
+                "boundary_match_counts",
+                "boundary_precision_recall",
+                "category_iou",
+                "cityscapes_counts",
+                "cityscapes_scores",
+                "class_accuracy",
+                "confusion_counts",
+                "distance_counts",
+                "distance_crop",
+                "distance_iou",
+                "frequency_weighted_iou",
+                "iou_from_counts",
+                "kitti_instance_ids",
+                "mean_iou",
+                "pixel_accuracy",
+                "precision_recall_from_counts",
+                "radius_from_ratio",
+                "trimap_counts",
+                "trimap_counts_by_radius",
+                "trimap_iou",
+            ),
+            "crispseg.metrics.scores": (
+                "CityscapesEvaluation",
+                "SegmentationScores",
+            ),
+        },
+    )
 
 __all__ = [
     "Absent",

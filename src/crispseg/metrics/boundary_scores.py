@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from crispseg.labels import IGNORE_INDEX
 from crispseg.metrics.averaged import Average, AveragedScores
 from crispseg.metrics.functional import (
     Absent,
@@ -23,7 +24,6 @@ from crispseg.metrics.functional import (
     precision_recall_from_counts,
     trimap_counts_by_radius,
 )
-from crispseg.types import IGNORE_INDEX
 
 __all__ = ["BoundaryFScore", "BoundaryIoU", "DistanceIoU", "TrimapIoU"]
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from crispseg.errors import DataError
+from crispseg.labels import IGNORE_INDEX, LabelSpace
 from crispseg.labels import label_space as packaged_label_space
 from crispseg.metrics.functional import (
     CityscapesCounts,
@@ -26,7 +27,6 @@ from crispseg.metrics.functional import (
     iou_from_counts,
     pixel_accuracy,
 )
-from crispseg.types import IGNORE_INDEX, LabelSpace
 
 __all__ = ["CityscapesEvaluation", "SegmentationScores"]
 

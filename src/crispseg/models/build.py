@@ -11,10 +11,12 @@ from pydantic import ValidationError
 from crispseg.backbones import build_backbone
 from crispseg.config import ModelConfig
 from crispseg.context import CONTEXTS, Context
-from crispseg.errors import ConfigError, nearest_name
+from crispseg.errors import ConfigError
 from crispseg.heads import HEADS, Head
+from crispseg.labels import LabelSpace
 from crispseg.models.segmenter import Segmenter
-from crispseg.types import FeaturesInfo, LabelSpace
+from crispseg.types import FeaturesInfo
+from crispseg.wording import nearest_name
 
 __all__ = ["ALIASES", "build_model", "create_model", "numbered_labels", "register_context", "register_head"]
 

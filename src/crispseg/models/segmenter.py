@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from crispseg.backbones import Backbone
 from crispseg.config import ModelConfig
 from crispseg.heads import Head
-from crispseg.types import LabelSpace, SegmentationOutput
+from crispseg.labels import LabelSpace
+from crispseg.types import SegmentationOutput
 
 __all__ = ["Segmenter"]
 

@@ -25,10 +25,10 @@ from crispseg.backbones import load_state, read_state
 from crispseg.config import ModelConfig, Recipe
 from crispseg.errors import ConfigError, WeightsError
 from crispseg.io import atomic_folder
+from crispseg.labels import LabelSpace
 from crispseg.models.build import build_model
 from crispseg.models.hub import fetch_files, is_hub_id
 from crispseg.models.segmenter import Segmenter
-from crispseg.types import LabelSpace
 
 __all__ = ["find_folder", "load_model", "load_weights", "read_card", "save_model", "saved_card", "saved_config"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from crispseg.types import IGNORE_INDEX
+from crispseg.labels import IGNORE_INDEX
 
 __all__ = ["boundary_targets", "label_boundaries", "labels_within"]
 

@@ -7,22 +7,11 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
-from crispseg.ops.colour import Picture
+from crispseg.ops.arrays import ArrayLike, to_array
+from crispseg.pictures.colour import Picture
 
-__all__ = ["ArrayLike", "enlarge", "in_colours", "to_array", "unit_map"]
-
-ArrayLike = npt.NDArray[Any] | Tensor
-"""A NumPy array or a tensor on any device."""
-
-
-def to_array(values: ArrayLike) -> npt.NDArray[Any]:
-    """Bring a tensor of any device to NumPy, 16-bit floats of any kind as float32; an array stays as it is."""
-    if isinstance(values, Tensor):
-        values = values.detach()
-        return (values.float() if values.is_floating_point() else values).cpu().numpy()
-    return np.asarray(values)
+__all__ = ["enlarge", "in_colours", "unit_map"]
 
 
 def unit_map(values: ArrayLike, name: str) -> npt.NDArray[np.float32]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from crispseg.ops.colour import Picture
-from crispseg.pictures.arrays import ArrayLike, enlarge, in_colours, to_array, unit_map
-from crispseg.types import MapInfo
+from crispseg.ops.arrays import ArrayLike, to_array
+from crispseg.pictures.arrays import enlarge, in_colours, unit_map
+from crispseg.pictures.colour import Picture
+
+if TYPE_CHECKING:
+    from crispseg.types import MapInfo
 
 __all__ = ["flow_picture", "gate_picture", "map_note", "map_picture", "pca_picture"]
 

@@ -7,7 +7,7 @@ import base64
 import cv2
 import numpy as np
 
-from crispseg.ops.colour import Picture
+from crispseg.pictures.colour import Picture
 
 __all__ = ["to_data_uri", "to_png_bytes"]
 

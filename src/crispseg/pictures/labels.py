@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import torch
 
-from crispseg.ops.boundaries import label_boundaries
-from crispseg.ops.colour import Picture, blend, colourise
-from crispseg.pictures.arrays import ArrayLike, in_colours, to_array, unit_map
-from crispseg.types import IGNORE_INDEX
+from crispseg.labels import IGNORE_INDEX
+from crispseg.ops.arrays import ArrayLike, to_array
+from crispseg.pictures.arrays import in_colours, unit_map
+from crispseg.pictures.colour import Picture, blend, colourise
 
 __all__ = ["boundary_picture", "error_map", "overlay"]
 
@@ -63,6 +62,10 @@ def boundary_picture(values: ArrayLike) -> Picture:
     if array.dtype.kind in "iu":
         if array.ndim != 2:
             raise ValueError(f"labels have the shape {array.shape}; (H, W) expected")
+        import torch  # here alone, so that pages of scores are drawn without it
+
+        from crispseg.ops.boundaries import label_boundaries
+
         array = label_boundaries(torch.from_numpy(array.astype(np.int64))[None])[0].numpy()
     return in_colours(unit_map(array, "boundary map"), cv2.COLORMAP_MAGMA)
 

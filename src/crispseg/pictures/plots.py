@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from crispseg.ops.colour import Picture
+from crispseg.pictures.colour import Picture
 
 __all__ = ["plot_iou_at_distance"]
 

@@ -11,8 +11,8 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from crispseg.ops.colour import Picture
-from crispseg.types import LabelSpace
+from crispseg.labels import LabelSpace
+from crispseg.pictures.colour import Picture
 
 __all__ = ["legend", "sheet"]
 

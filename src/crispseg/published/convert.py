@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from crispseg.backbones import read_state
-from crispseg.errors import ConfigError, WeightsError, nearest_name
+from crispseg.errors import ConfigError, WeightsError
 from crispseg.io import atomic_write
-from crispseg.labels import label_space
+from crispseg.labels import LabelSpace, label_space
 from crispseg.models import Segmenter, build_model, numbered_labels, save_model
 from crispseg.published.keys import check_keys, check_tensors, recognise
 from crispseg.published.networks import NETWORKS, PublishedNetwork
-from crispseg.types import LabelSpace
+from crispseg.wording import nearest_name
 
 __all__ = ["convert", "network_of", "released_state", "to_released"]
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from crispseg.errors import WeightsError, some
+from crispseg.errors import WeightsError
 from crispseg.published.networks import NETWORKS, PublishedNetwork
+from crispseg.wording import some
 
 __all__ = ["check_keys", "check_tensors", "recognise"]
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from crispseg.errors import ConfigError, nearest_name
+from crispseg.errors import ConfigError
+from crispseg.wording import nearest_name
 
 __all__ = ["RecipeFile", "find_recipe_file", "list_recipes", "parse_value", "read_values"]
 

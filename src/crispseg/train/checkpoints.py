@@ -17,12 +17,13 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from crispseg.data import SegmentationDataset
-from crispseg.errors import ConfigError, TrainingError, TrainingInterrupted, some
+from crispseg.errors import ConfigError, TrainingError, TrainingInterrupted
 from crispseg.io import atomic_write
 from crispseg.train.batches import EpochBatches
 from crispseg.train.sharding import local_part
 from crispseg.train.stopping import StopSignals
 from crispseg.train.task import SegmentationTask, as_task
+from crispseg.wording import some
 
 __all__ = ["AtomicCheckpointIO", "Checkpoints", "is_whole", "remove_leftovers"]
 

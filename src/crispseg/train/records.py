@@ -16,8 +16,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from crispseg.io import atomic_write
-from crispseg.ops.colour import Picture
 from crispseg.pictures import boundary_picture, colourise, map_picture, sheet
+from crispseg.pictures.colour import Picture
 from crispseg.train.batches import Batch
 from crispseg.train.task import SegmentationTask, as_task
 

@@ -27,8 +27,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from crispseg.config import Recipe, TrainConfig
 from crispseg.data import SegmentationDataset, build_dataset, require_sound
 from crispseg.errors import ConfigError, DataError, WeightsError
-from crispseg.evaluate import Scores, evaluate
+from crispseg.evaluation import Scores, evaluate
 from crispseg.inference import Predictor
+from crispseg.labels import LabelSpace
 from crispseg.losses import build_loss
 from crispseg.models import Segmenter, build_model, load_weights, save_model
 from crispseg.recipes import differing_keys, load_recipe, save_recipe
@@ -40,7 +41,6 @@ from crispseg.train.records import EpochLog, ValidationPictures
 from crispseg.train.stopping import StopSignals
 from crispseg.train.sync_norm import synchronise_norms
 from crispseg.train.task import SegmentationTask
-from crispseg.types import LabelSpace
 
 __all__ = ["FitResult", "fit"]
 

@@ -14,9 +14,9 @@ from crispseg.data.layouts.choices import camvid_split, coco_stuff_split, kitti_
 from crispseg.data.layouts.files import IMAGE_ENDINGS, FindRecords, PairedFolders, existing_root, first_existing
 from crispseg.data.records import FileSource, Record, SampleSource
 from crispseg.data.toy_streets import ToyStreets
-from crispseg.errors import DataError, nearest_name
-from crispseg.labels import label_space
-from crispseg.types import LabelSpace
+from crispseg.errors import DataError
+from crispseg.labels import LabelSpace, label_space
+from crispseg.wording import nearest_name
 
 __all__ = ["LAYOUTS", "Layout", "split_parts"]
 

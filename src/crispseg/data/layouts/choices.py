@@ -8,7 +8,8 @@ from pathlib import Path
 from crispseg.config import DataConfig
 from crispseg.data.layouts.files import FindRecords, PairedFolders, files_in, first_existing, listed_names
 from crispseg.data.records import Record
-from crispseg.errors import DataError, nearest_name, some
+from crispseg.errors import DataError
+from crispseg.wording import nearest_name, some
 
 __all__ = ["camvid_split", "camvid_split_of", "coco_stuff_split", "kitti_fold", "of_drives", "pascal_context_split"]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from crispseg.config import DataConfig
 from crispseg.data.records import Record
-from crispseg.errors import DataError, some
+from crispseg.errors import DataError
+from crispseg.wording import some
 
 __all__ = [
     "IMAGE_ENDINGS",

@@ -8,33 +8,24 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
-from crispseg.errors import ConfigError, DataError, some
-from crispseg.types import IGNORE_INDEX
+from crispseg.errors import ConfigError, DataError
+from crispseg.labels import IGNORE_INDEX
+from crispseg.ops.arrays import ArrayLike, to_array
+from crispseg.wording import some
 
 __all__ = [
     "Absent",
-    "ArrayLike",
     "absent_score",
     "check_radii",
     "count_pairs",
     "share",
-    "to_array",
     "to_image_pair",
     "to_label_pair",
 ]
 
 Absent = Literal["skip", "one"]
 """What a class scores that occurs nowhere: NaN, which means leave out, or 1 as in the papers' code."""
-
-ArrayLike = npt.NDArray[Any] | Tensor
-"""A NumPy array or a tensor on any device."""
-
-
-def to_array(values: ArrayLike) -> npt.NDArray[Any]:
-    """Bring a tensor of any device to NumPy; an array is handed back as it is."""
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
 def to_label_pair(

@@ -12,17 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from crispseg.metrics.functional.arrays import (
-    Absent,
-    ArrayLike,
-    absent_score,
-    check_radii,
-    count_pairs,
-    share,
-    to_image_pair,
-)
+from crispseg.labels import IGNORE_INDEX
+from crispseg.metrics.functional.arrays import Absent, absent_score, check_radii, count_pairs, share, to_image_pair
 from crispseg.metrics.functional.regions import iou_from_counts
-from crispseg.types import IGNORE_INDEX
+from crispseg.ops.arrays import ArrayLike
 
 __all__ = [
     "boundary_iou",

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.errors import ConfigError
-from crispseg.metrics.functional.arrays import Absent, ArrayLike, absent_score, check_radii, share, to_image_pair
+from crispseg.labels import IGNORE_INDEX
+from crispseg.metrics.functional.arrays import Absent, absent_score, check_radii, share, to_image_pair
 from crispseg.metrics.functional.words import Words, boundary_words, class_groups, count_bits, words_within
-from crispseg.types import IGNORE_INDEX
+from crispseg.ops.arrays import ArrayLike
 
 __all__ = [
     "BoundaryCounts",

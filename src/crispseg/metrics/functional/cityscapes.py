@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.errors import ConfigError, DataError
-from crispseg.labels import label_space
-from crispseg.metrics.functional.arrays import ArrayLike, count_pairs, share, to_array
-from crispseg.types import LabelClass, LabelSpace
+from crispseg.labels import LabelClass, LabelSpace, label_space
+from crispseg.metrics.functional.arrays import count_pairs, share
+from crispseg.ops.arrays import ArrayLike, to_array
 
 __all__ = [
     "CityscapesCounts",

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.errors import ConfigError
-from crispseg.metrics.functional.arrays import Absent, ArrayLike, absent_score, to_image_pair
+from crispseg.labels import IGNORE_INDEX
+from crispseg.metrics.functional.arrays import Absent, absent_score, to_image_pair
 from crispseg.metrics.functional.regions import confusion_counts, iou_from_counts
-from crispseg.types import IGNORE_INDEX
+from crispseg.ops.arrays import ArrayLike
 
 __all__ = ["distance_counts", "distance_crop", "distance_iou"]
 

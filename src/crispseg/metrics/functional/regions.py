@@ -10,16 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.errors import ConfigError, DataError
-from crispseg.metrics.functional.arrays import (
-    Absent,
-    ArrayLike,
-    absent_score,
-    count_pairs,
-    share,
-    to_array,
-    to_label_pair,
-)
-from crispseg.types import IGNORE_INDEX, LabelSpace
+from crispseg.labels import IGNORE_INDEX, LabelSpace
+from crispseg.metrics.functional.arrays import Absent, absent_score, count_pairs, share, to_label_pair
+from crispseg.ops.arrays import ArrayLike, to_array
 
 __all__ = [
     "category_iou",

@@ -1,9 +1,0 @@
-"""Toy streets: procedural pictures of streets with labels that are exact to the pixel.
-
-A street is a small three-dimensional scene seen through a pinhole: ground, walls and sky are painted by casting every
-pixel's ray, everything else from far to near. Image and labels are painted by the same call, so they cannot differ.
-"""
-
-from crispseg.data.toy_streets.scene import ToyStreets, make_street
-
-__all__ = ["ToyStreets", "make_street"]

@@ -1,0 +1,408 @@
+"""Whether two evaluations of the same images differ by more than the choice of images would explain.
+
+The paired bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13): images are drawn with
+replacement, the same ones for every run; all scores are taken anew; and the middle 95 % of the differences are the
+interval. Images that resemble each other, such as frames of one drive, can be drawn group by group instead: the cluster
+bootstrap (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8). It is vectorised: a
+resample is a vector of weights, and all sums are products of matrices, block by block.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from crispseg.errors import ConfigError, DataError
+from crispseg.evaluation.journal import RecordFile
+from crispseg.evaluation.records import ImageRecord, Settings, Shares, boundary_rates
+from crispseg.evaluation.scores import format_percent, markdown_table
+
+__all__ = ["Comparison", "Difference", "compare"]
+
+_BLOCK = 64  # images whose weights are in memory at once
+_LISTED = 5
+_FEW = 10  # groups: below it, percentiles of so few draws cover visibly less than 95 %
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a run is from the first one in one score; shares in [0, 1], NaN for a score that does not exist.
+
+    Attributes:
+        run: the run that is compared with the first.
+        score: ``"IoU"``, ``"boundary F"`` or ``"IoU at distance"``.
+        radius_px: of the boundary F; None for others.
+        crop_factor_px: of the IoU at distance; None for others.
+        class_name: None for the mean over the classes.
+        first: what the first run scores.
+        value: what this run scores.
+        low: the lower end of the interval of `difference`.
+        high: its upper end.
+    """
+
+    run: str
+    score: str
+    radius_px: float | None
+    crop_factor_px: int | None
+    class_name: str | None
+    first: float
+    value: float
+    low: float
+    high: float
+
+    @property
+    def difference(self) -> float:
+        """`value` − `first`."""
+        return self.value - self.first
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval lies on one side of 0."""
+        return self.low > 0 or self.high < 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; what does not exist is None."""
+        shares = {
+            name: None if math.isnan(value) else value
+            for name in ("first", "value", "difference", "low", "high")
+            for value in (getattr(self, name),)
+        }
+        names = {"run": self.run, "score": self.score, "class": self.class_name}
+        of = {"radius_px": self.radius_px, "crop_factor_px": self.crop_factor_px}
+        return {**names, **of, **shares, "excludes_zero": self.excludes_zero}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs against the first of them.
+
+    Attributes:
+        runs: their names, the first being the one that the others are compared with.
+        images: how many images all of them scored.
+        left_out: how many others some of them scored.
+        resamples: of the bootstrap.
+        seed: of its draws.
+        groups: how many groups of images were drawn from; None: single images were drawn.
+        differences: for each run but the first: IoU, then boundary F by radius, then IoU at distance by crop factor, if
+            all runs have it for the same crops; each the mean first, then the classes.
+    """
+
+    runs: tuple[str, ...]
+    images: int
+    left_out: int
+    resamples: int
+    seed: int
+    groups: int | None
+    differences: tuple[Difference, ...]
+
+    def mean_iou_at_distance(self) -> dict[str, dict[float, float]]:
+        """By run and crop factor: mean IoU inside the crop; empty where not all runs have the same crops."""
+        values: dict[str, dict[float, float]] = {}
+        for entry in self.differences:
+            if entry.crop_factor_px is not None and entry.class_name is None:
+                for run, share in ((self.runs[0], entry.first), (entry.run, entry.value)):
+                    values.setdefault(run, {})[entry.crop_factor_px] = share
+        return values
+
+    def note(self) -> str:
+        """How the intervals were found, for below a table."""
+        left_out = f" ({self.left_out} others left out)" if self.left_out else ""
+        few = "; with so few groups it is too narrow" if self.groups is not None and self.groups < _FEW else ""
+        return (
+            f"{self.images} images{left_out}; in per cent; difference to {self.runs[0]}, with the 95 % interval of a "
+            f"paired bootstrap over {self._drawn()} ({self.resamples} resamples, seed {self.seed}){few}. IoU: pixels "
+            "counted over the set; boundary F: mean over images, absent classes skipped. * the interval excludes 0; "
+            "where nothing differs, 1 of 20 such intervals does so by chance."
+        )
+
+    def _drawn(self) -> str:
+        return "images" if self.groups is None else f"{self.groups} groups of images"
+
+    def table_rows(self, run: str) -> list[list[str]]:
+        """A run's differences as cells: a heading, then one row per score and class."""
+        return [
+            ["score", "class", self.runs[0], run, "difference", "95 % interval", ""],
+            *(_row(entry) for entry in self.differences if entry.run == run),
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "runs": list(self.runs),
+            "images": self.images,
+            "left_out": self.left_out,
+            "resamples": self.resamples,
+            "seed": self.seed,
+            "groups": self.groups,
+            "interval": f"95 %, percentiles of a paired bootstrap over {self._drawn()}",
+            "averaging": {
+                "IoU": "pixels counted over the whole set",
+                "boundary F": "mean over images",
+                "IoU at distance": "pixels inside the crop counted over the whole set",
+            },
+            "differences": [entry.to_dict() for entry in self.differences],
+        }
+
+    def to_json(self) -> str:
+        """The same as JSON."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_markdown(self) -> str:
+        """A table per run, and how the intervals were found."""
+        tables = "\n".join(markdown_table(self.table_rows(run)) for run in self.runs[1:])
+        return f"{tables}\n{self.note()}\n"
+
+
+def compare(
+    folders: Sequence[str | os.PathLike[str]],
+    resamples: int = 2000,
+    seed: int = 0,
+    *,
+    common: bool = False,
+    group_by: int | str | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Comparison:
+    """Compare evaluations of the same images with the first of them.
+
+    Args:
+        folders: two or more that `crispseg.evaluate` or `evaluate_folders` wrote, ``images.jsonl`` above all.
+        resamples: how often images are drawn anew.
+        seed: of the draws; the same seed gives the same intervals.
+        common: whether to compare on the images that all runs scored where they scored different ones.
+        group_by: what images are drawn together because they resemble each other: a number N for blocks of N images
+            that follow each other by name, or a regular expression, for images in whose names it finds the same, such
+            as ``"^[^_]+"`` for what stands before the first underscore; None draws every image by itself.
+        progress: called with (images done, images in all).
+
+    Returns:
+        The differences with their intervals.
+
+    Raises:
+        ConfigError: if the runs have other classes or radii, or an argument does not fit.
+        DataError: if a run is missing, broken or not whole, the images or their labels differ, or fewer than 2 remain.
+    """
+    if len(folders) < 2 or resamples < 1:
+        raise ConfigError(f"{len(folders)} runs and {resamples} resamples; two runs and one resample at least expected")
+    runs = [RecordFile(Path(folder)) for folder in folders]
+    names = [os.fspath(folder) for folder in folders]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"a run is named twice: {', '.join(names)}; compare different ones")
+    settings = _common_settings(runs)
+    places = [_places(run) for run in runs]
+    chosen, left_out = _common_images(runs, places, common)
+
+    groups = None if group_by is None else _groups(chosen, group_by)
+    draws = _weights(len(chosen), resamples, seed) if groups is None else _group_weights(groups, resamples, seed)
+
+    sums = [np.zeros((resamples + 1, _width(settings))) for _ in runs]
+    done = 0
+    for weights in draws:
+        block = chosen[done : done + weights.shape[1]]
+        truths: list[npt.NDArray[np.int64]] = []
+        for run, at, total in zip(runs, places, sums, strict=True):
+            records = [run.read_at(at[name]) for name in block]
+            truths.append(np.stack([_true_pixels(record, settings) for record in records]))
+            total += weights @ np.stack([_terms(record, settings) for record in records])
+            if wrong := np.flatnonzero((truths[0] != truths[-1]).any(axis=1)).tolist():
+                raise DataError(
+                    f"{block[wrong[0]]}: {runs[0].path} and {run.path} counted other labels; compare runs on the same "
+                    "labels"
+                )
+        done += len(block)
+        if progress is not None:
+            progress(done, len(chosen))
+
+    first, *others = [_scores(total, settings) for total in sums]
+    differences = [
+        entry
+        for run, scores in zip(names[1:], others, strict=True)
+        for entry in _differences(run, first, scores, settings)
+    ]
+    count = None if groups is None else int(groups.max()) + 1
+    return Comparison(tuple(names), len(chosen), left_out, resamples, seed, count, tuple(differences))
+
+
+def _weights(images: int, resamples: int, seed: int) -> Iterator[Shares]:
+    """How often each image is drawn, (1 + resamples, images of a block) for one block after the other.
+
+    The first row is the set itself. How many draws fall into a block is drawn first, then which images they are: the
+    same as drawing from all images at once, without their weights in memory at once.
+    """
+    rng = np.random.default_rng(seed)
+    sizes = np.diff([*range(0, images, _BLOCK), images])
+    draws = rng.multinomial(images, sizes / images, size=resamples)
+    for size, of_block in zip(sizes, draws.T, strict=True):
+        drawn = rng.multinomial(of_block, np.full(size, 1 / size))
+        yield np.vstack((np.ones(size), drawn))
+
+
+def _groups(names: Sequence[str], group_by: int | str) -> npt.NDArray[np.int64]:
+    """Which group, from 0, each of the sorted names belongs to."""
+    if isinstance(group_by, int):
+        if group_by < 1:
+            raise ConfigError(
+                f"group_by is {group_by}; blocks of one image at least, or a regular expression, expected"
+            )
+        found = [str(index // group_by) for index in range(len(names))]
+    else:
+        found = [_matched(name, group_by) for name in names]
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(found))}
+    if len(numbers) < 2:
+        raise ConfigError(
+            f"group_by {group_by!r} puts all {len(names)} images into one group ({found[0]!r}); an interval needs two "
+            "at least, better ten"
+        )
+    return np.array([numbers[group] for group in found])
+
+
+def _matched(name: str, pattern: str) -> str:
+    try:
+        match = re.search(pattern, name)
+    except re.error as error:
+        raise ConfigError(f"group_by {pattern!r} is no regular expression: {error}") from error
+    if match is None:
+        raise ConfigError(f"group_by {pattern!r} finds nothing in the name {name!r}; every image needs a group")
+    return match[0]
+
+
+def _group_weights(groups: npt.NDArray[np.int64], resamples: int, seed: int) -> Iterator[Shares]:
+    """`_weights` where whole groups are drawn, as many as there are; a resample's number of images then varies."""
+    count = int(groups.max()) + 1
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+    for start in range(0, len(groups), _BLOCK):
+        block = groups[start : start + _BLOCK]
+        yield np.vstack((np.ones(len(block)), drawn[:, block]))
+
+
+def _width(settings: Settings) -> int:
+    num_classes, num_radii, num_crops = _lengths(settings)
+    return num_classes * (3 + num_radii + 2 * num_crops)
+
+
+def _lengths(settings: Settings) -> tuple[int, int, int]:
+    return settings.label_space.num_classes, len(settings.radii_px), len(settings.crop_factors_px)
+
+
+def _terms(record: ImageRecord, settings: Settings) -> Shares:
+    """What of an image adds up, K of each: intersection, union, images with a boundary, F by radius, both by crop."""
+    num_classes, num_radii, num_crops = _lengths(settings)
+    terms = np.zeros((3 + num_radii + 2 * num_crops, num_classes))
+    table = record.confusion_table(num_classes)
+    terms[0] = np.diag(table)
+    terms[1] = table.sum(axis=1) + table.sum(axis=0)[:num_classes] - terms[0]
+    f_score = boundary_rates(record.boundary, record.matched)[2]
+    terms[2, record.classes] = ~np.isnan(f_score[0])
+    terms[3 : 3 + num_radii, record.classes] = np.nan_to_num(f_score)
+    if num_crops and record.distance is not None:
+        terms[3 + num_radii :, record.classes] = record.distance.reshape(2 * num_crops, -1)
+    return terms.ravel()
+
+
+def _true_pixels(record: ImageRecord, settings: Settings) -> npt.NDArray[np.int64]:
+    """Pixels (K,) of each true class."""
+    pixels: npt.NDArray[np.int64] = record.confusion_table(settings.label_space.num_classes).sum(axis=1)
+    return pixels
+
+
+def _scores(sums: Shares, settings: Settings) -> Shares:
+    """From sums (B, …) to IoU, boundary F by radius and IoU by crop (B, 1 + R + F, 1 + K), mean of classes first."""
+    num_classes, num_radii, num_crops = _lengths(settings)
+    terms = sums.reshape(len(sums), -1, num_classes)
+    in_crops = 3 + num_radii
+    part = np.concatenate((terms[:, :1], terms[:, 3 : in_crops + num_crops]), axis=1)
+    images_shown = np.repeat(terms[:, 2:3], num_radii, axis=1)
+    whole = np.concatenate((terms[:, 1:2], images_shown, terms[:, in_crops + num_crops :]), axis=1)
+    of_class = np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
+    known = ~np.isnan(of_class)
+    mean = np.nan_to_num(of_class).sum(axis=2) / np.maximum(known.sum(axis=2), 1)
+    return np.concatenate((np.where(known.any(axis=2), mean, np.nan)[..., None], of_class), axis=2)
+
+
+def _differences(run: str, first: Shares, scores: Shares, settings: Settings) -> Iterator[Difference]:
+    """One entry per score and class; row 0 is the set itself, the others are the resamples."""
+    scored: list[tuple[str, float | None, int | None]] = [
+        ("IoU", None, None),
+        *(("boundary F", radius, None) for radius in settings.radii_px),
+        *(("IoU at distance", None, factor) for factor in settings.crop_factors_px),
+    ]
+    for index, of in enumerate(scored):
+        for column, class_name in enumerate((None, *settings.label_space.class_names)):
+            ours, theirs = scores[:, index, column], first[:, index, column]
+            drawn = (ours - theirs)[1:]
+            drawn = drawn[~np.isnan(drawn)]  # a class that only few images show is missing from some resamples
+            low, high = np.percentile(drawn, (2.5, 97.5)) if drawn.size else (math.nan, math.nan)
+            yield Difference(run, *of, class_name, float(theirs[0]), float(ours[0]), float(low), float(high))
+
+
+def _row(entry: Difference) -> list[str]:
+    score = entry.score
+    if entry.radius_px is not None:
+        score = f"F {entry.radius_px:g} px"
+    elif entry.crop_factor_px is not None:
+        score = f"IoU crop {entry.crop_factor_px}"
+    shares = [format_percent(entry.first), format_percent(entry.value), _signed(entry.difference)]
+    interval = "–" if math.isnan(entry.low) else f"{_signed(entry.low)} to {_signed(entry.high)}"
+    return [score, entry.class_name or "mean", *shares, interval, "*" if entry.excludes_zero else ""]
+
+
+def _signed(share: float) -> str:
+    return "–" if math.isnan(share) else f"{100 * share:+.2f}".replace("-", "−")
+
+
+def _common_settings(runs: Sequence[RecordFile]) -> Settings:
+    first = runs[0].settings
+    for run in runs:
+        settings = run.settings
+        ours, theirs = settings.label_space, first.label_space
+        if ours.class_names != theirs.class_names:
+            raise ConfigError(
+                f"{run.path}: classes of {ours.name!r} ({', '.join(ours.class_names)}), but {runs[0].path} has those "
+                f"of {theirs.name!r} ({', '.join(theirs.class_names)}); compare runs of the same classes"
+            )
+        if settings.radii_px != first.radii_px:
+            raise ConfigError(
+                f"{run.path}: radii {list(settings.radii_px)}, but {runs[0].path} has {list(first.radii_px)}; evaluate "
+                "one of them again with the other's radii"
+            )
+        if not run.is_whole():
+            raise DataError(f"{run.path}: the run was stopped before its end; go on with it by --resume first")
+    crops = {(run.settings.crop_factors_px, run.settings.crop_margin_px) for run in runs}
+    return first if len(crops) == 1 else replace(first, crop_factors_px=())
+
+
+def _places(run: RecordFile) -> dict[str, int]:
+    """Where the record of each image lies in the file."""
+    places: dict[str, int] = {}
+    for offset, record in run.with_offsets():
+        if record.name in places:
+            raise DataError(f"{run.path}: the image {record.name!r} occurs twice; evaluate again with unique names")
+        places[record.name] = offset
+    return places
+
+
+def _common_images(runs: Sequence[RecordFile], places: Sequence[dict[str, int]], common: bool) -> tuple[list[str], int]:
+    """The images to compare on, sorted, and how many others there are."""
+    shared = sorted(set(places[0]).intersection(*places[1:]))
+    every = set().union(*places)
+    if len(every) > len(shared) and not common:
+        missing = [
+            f"{run.path} lacks {len(names)}: {', '.join(names[:_LISTED])}{' …' * (len(names) > _LISTED)}"
+            for run, at in zip(runs, places, strict=True)
+            if (names := sorted(every - at.keys()))
+        ]
+        raise DataError(
+            f"the runs scored different images: {'; '.join(missing)}; --common compares on the {len(shared)} that all "
+            "of them have"
+        )
+    if len(shared) < 2:
+        raise DataError(f"images that all runs scored: {len(shared)}; an interval needs two at least")
+    return shared, len(every) - len(shared)

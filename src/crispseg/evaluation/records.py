@@ -1,0 +1,264 @@
+"""What is counted in one image: whole numbers that add up over images, as one JSON line each.
+
+Every score of a set follows from the records of its images, so a set of any size is scored in bounded memory, a run
+that was stopped goes on, and two runs can be compared image by image.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from crispseg.errors import ConfigError, DataError
+from crispseg.labels import IGNORE_INDEX, LabelSpace
+from crispseg.metrics import (
+    BoundaryCounts,
+    boundary_f_from_counts,
+    boundary_iou_counts,
+    boundary_iou_radius,
+    boundary_match_counts,
+    confusion_counts,
+    distance_counts,
+    precision_recall_from_counts,
+    trimap_counts_by_radius,
+)
+
+__all__ = ["BOUNDARY_IOU_RATIO", "ImageRecord", "Settings", "boundary_rates", "confusion_rows", "score_image"]
+
+BOUNDARY_IOU_RATIO = 0.02
+"""Reach of the Boundary IoU, relative to the image's diagonal (Cheng et al., CVPR 2021, section 4)."""
+
+Counts = npt.NDArray[np.int64]
+Labels = npt.NDArray[np.uint8]
+Shares = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the records of a set depend on; only records of equal settings add up.
+
+    Attributes:
+        label_space: the classes.
+        radii_px: of boundary F and trimap IoU, each ≥ 0 and none twice.
+        source: what is scored, as plain values: a run goes on only with the same.
+        crop_factors_px: of IoU at distance, each ≥ 0 and none twice; none: it is not scored.
+        crop_margin_px: of its crops; see `crispseg.metrics.distance_crop`.
+        instances: whether instances are counted as well, for the instance-weighted IoU of the Cityscapes evaluation.
+
+    Raises:
+        ConfigError: if a radius, a crop factor or the margin does not fit.
+    """
+
+    label_space: LabelSpace
+    radii_px: tuple[float, ...]
+    source: Mapping[str, Any] = field(default_factory=dict)
+    crop_factors_px: tuple[int, ...] = ()
+    crop_margin_px: int = 100
+    instances: bool = False
+
+    def __post_init__(self) -> None:
+        radii = self.radii_px
+        if not radii or len(set(radii)) < len(radii) or not all(math.isfinite(r) and r >= 0 for r in radii):
+            raise ConfigError(f"radii_px is {radii}; at least one expected, each finite and ≥ 0, none twice")
+        factors = self.crop_factors_px
+        if len(set(factors)) < len(factors) or not all(isinstance(c, int) and c >= 0 for c in factors):
+            raise ConfigError(f"crop_factors_px is {factors}; whole numbers ≥ 0 expected, none twice")
+        if self.crop_margin_px < 0:
+            raise ConfigError(f"crop_margin_px is {self.crop_margin_px}; pixels ≥ 0 expected")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `from_dict` is the inverse."""
+        values: dict[str, Any] = {
+            "label_space": self.label_space.to_dict(),
+            "radii_px": list(self.radii_px),
+            "boundary_iou_ratio": BOUNDARY_IOU_RATIO,
+            "source": dict(self.source),
+        }
+        if self.crop_factors_px:
+            values |= {"crop_factors_px": list(self.crop_factors_px), "crop_margin_px": self.crop_margin_px}
+        if self.instances:
+            values["instances"] = True
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Settings:
+        """Read plain values back."""
+        optional = {key: values[key] for key in ("crop_margin_px", "instances") if key in values}
+        return cls(
+            LabelSpace.from_dict(values["label_space"]),
+            tuple(values["radii_px"]),
+            values["source"],
+            tuple(values.get("crop_factors_px", ())),
+            **optional,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ImageRecord:
+    """The counts of one image: P classes that occur in its labelled pixels, R radii, F crops, K classes in all.
+
+    Attributes:
+        name: of the image, unique in its set.
+        size_hw: in pixels.
+        classes: (P,) train ids, ascending.
+        confusion: (C, 3) rows (true class, predicted class, pixels), none with 0 pixels; a predicted class K means that
+            the prediction says nothing there.
+        boundary: (2, P) pixels on the boundary of each class, in the prediction and in the labels.
+        matched: (2, R, P) of them, those that the other boundary matches within each radius.
+        boundary_iou: (2, P) intersection and union of the Boundary IoU.
+        trimap: (2, R, P) intersection and union in the band of each radius around the true boundaries.
+        stamp: sizes and times of the files that were scored, to see whether they changed.
+        distance: (2, F, P) intersection and union inside each crop; None where IoU at distance is not scored.
+        raw_confusion: (C, 3) like `confusion`, over raw ids; None where instances are not counted.
+        instances: (I, 4) rows (class, right, right in its category, total), the last three in weighted pixels as in
+            `crispseg.metrics.CityscapesCounts`, in parts of 2⁻²⁴; None likewise.
+    """
+
+    name: str
+    size_hw: tuple[int, int]
+    classes: Counts
+    confusion: Counts
+    boundary: Counts
+    matched: Counts
+    boundary_iou: Counts
+    trimap: Counts
+    stamp: tuple[int, ...] = ()
+    distance: Counts | None = None
+    raw_confusion: Counts | None = None
+    instances: Counts | None = None
+
+    def to_line(self) -> str:
+        """One line of JSON, without its end."""
+        values: dict[str, Any] = {"name": self.name, "size_hw": self.size_hw, "stamp": self.stamp}
+        values |= {key: getattr(self, key).tolist() for key in _ARRAYS}
+        values |= {key: getattr(self, key).tolist() for key in _OPTIONAL_ARRAYS if getattr(self, key) is not None}
+        return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> ImageRecord:
+        """Read what a line holds.
+
+        Raises:
+            KeyError: if a value is missing.
+            ValueError: if one has another shape.
+        """
+        held = (*_ARRAYS, *(key for key in _OPTIONAL_ARRAYS if key in values))
+        arrays = {key: np.array(values[key], dtype=np.int64) for key in held}
+        for key, columns in (("confusion", 3), ("raw_confusion", 3), ("instances", 4)):
+            if key in arrays:
+                arrays[key] = arrays[key].reshape(-1, columns)  # an empty list has lost its columns
+        height, width = values["size_hw"]
+        return cls(str(values["name"]), (height, width), stamp=tuple(values["stamp"]), **arrays)
+
+    def confusion_table(self, num_classes: int) -> Counts:
+        """The confusion as (K, K + 1): row = truth, column = prediction, the last one for none."""
+        table = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
+        true, predicted, pixels = self.confusion.T
+        table[true, predicted] = pixels
+        return table
+
+
+_ARRAYS = ("classes", "confusion", "boundary", "matched", "boundary_iou", "trimap")
+_OPTIONAL_ARRAYS = ("distance", "raw_confusion", "instances")
+
+
+def score_image(
+    prediction: Labels, labels: Labels, settings: Settings, name: str, stamp: tuple[int, ...] = ()
+) -> ImageRecord:
+    """Count everything that the scores of a set are made of.
+
+    Args:
+        prediction: (H, W) train ids, or 255 where nothing was predicted: wrong for the true class, and no other
+            class's mistake, as in the Cityscapes evaluation.
+        labels: (H, W) train ids, or 255 where nothing is counted.
+        settings: classes, radii and crops.
+        name: for the record and for errors.
+        stamp: for the record.
+
+    Returns:
+        The record.
+
+    Raises:
+        DataError: if sizes differ or a value lies outside; the message begins with the name.
+
+    Example:
+        >>> two = LabelSpace.from_dict({"name": "two", "classes": ["sky", "road"]})
+        >>> labels = np.array([[0, 0, 1, 255]], dtype=np.uint8)
+        >>> record = score_image(np.array([[0, 1, 1, 1]], dtype=np.uint8), labels, Settings(two, (1,)), "a")
+        >>> record.confusion.tolist()
+        [[0, 0, 1], [0, 1, 1], [1, 1, 1]]
+    """
+    num_classes, radii = settings.label_space.num_classes, settings.radii_px
+    # "No class" is one more class to the functions below, which is left out of what they return.
+    silent = prediction == IGNORE_INDEX
+    classes_here = num_classes + 1 if silent.any() else num_classes
+    try:
+        if classes_here > num_classes:
+            if classes_here > IGNORE_INDEX:
+                raise DataError(f"void predicted, for which a label table of {num_classes} classes leaves no id")
+            prediction = np.where(silent, np.uint8(num_classes), prediction)
+        table = confusion_counts(prediction, labels, classes_here)
+        marks = boundary_match_counts(prediction, labels, classes_here, radii)
+        reach_px = boundary_iou_radius((labels.shape[0], labels.shape[1]), BOUNDARY_IOU_RATIO)
+        boundary_iou = boundary_iou_counts(prediction, labels, classes_here, reach_px)
+        trimap = [_overlap(band) for band in trimap_counts_by_radius(prediction, labels, classes_here, radii)]
+        crops = _crop_overlaps(prediction, labels, classes_here, settings)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
+    present = np.flatnonzero((table.sum(axis=0) + table.sum(axis=1))[:num_classes])
+    return ImageRecord(
+        name=name,
+        size_hw=(labels.shape[0], labels.shape[1]),
+        classes=present,
+        confusion=confusion_rows(table),
+        boundary=np.stack((marks.predicted, marks.true))[:, present],
+        matched=np.stack((marks.matched_predicted, marks.matched_true))[:, :, present],
+        boundary_iou=boundary_iou[:, present],
+        trimap=np.stack(trimap, axis=1)[:, :, present],
+        stamp=stamp,
+        distance=np.stack(crops, axis=1)[:, :, present] if crops else None,
+    )
+
+
+def confusion_rows(table: Counts) -> Counts:
+    """A table as rows (true, predicted, pixels), none with 0 pixels."""
+    true, predicted = np.nonzero(table)
+    return np.stack((true, predicted, table[true, predicted]), axis=1)
+
+
+def boundary_rates(boundary: Counts, matched: Counts) -> Shares:
+    """Precision, recall and F from counts of one image, or of any number of images added up.
+
+    Args:
+        boundary: (2, P) pixels on the boundary in the prediction and in the labels.
+        matched: (2, R, P) of them, those matched within each radius.
+
+    Returns:
+        (3, R, P): precision is NaN without a predicted boundary, recall without a true one, and F without either.
+
+    Example:
+        >>> boundary_rates(np.array([[4, 0, 3], [2, 0, 0]]), np.array([[[2, 0, 0]], [[2, 0, 0]]])).round(2).tolist()
+        [[[0.5, nan, 0.0]], [[1.0, nan, nan]], [[0.67, nan, 0.0]]]
+    """
+    counts = BoundaryCounts(boundary[0], matched[0], boundary[1], matched[1])
+    return np.stack((*precision_recall_from_counts(counts), boundary_f_from_counts(counts)))
+
+
+def _crop_overlaps(prediction: Labels, labels: Labels, num_classes: int, settings: Settings) -> list[Counts]:
+    """`_overlap` inside each crop; empty where IoU at distance is not asked for."""
+    factors, margin_px = settings.crop_factors_px, settings.crop_margin_px
+    if not factors:
+        return []
+    return [_overlap(crop) for crop in distance_counts(prediction, labels, num_classes, factors, margin_px=margin_px)]
+
+
+def _overlap(table: Counts) -> Counts:
+    """Intersection and union (2, K) of each class."""
+    right = np.diag(table)
+    return np.stack((right, table.sum(axis=0) + table.sum(axis=1) - right))

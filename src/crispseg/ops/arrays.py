@@ -1,0 +1,25 @@
+"""Arrays from wherever they come. PyTorch is not imported: who holds a tensor has it already."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["ArrayLike", "to_array"]
+
+ArrayLike: TypeAlias = "npt.NDArray[Any] | Tensor"
+"""A NumPy array or a tensor on any device."""
+
+
+def to_array(values: ArrayLike) -> npt.NDArray[Any]:
+    """Bring a tensor of any device to NumPy, 16-bit floats of any kind as float32; an array stays as it is."""
+    if hasattr(values, "detach"):
+        values = values.detach()
+        array: npt.NDArray[Any] = (values.float() if values.is_floating_point() else values).cpu().numpy()
+        return array
+    return np.asarray(values)

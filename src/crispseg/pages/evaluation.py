@@ -1,0 +1,227 @@
+"""The page of an evaluation: one HTML file with its drawings and pictures inside, that needs nothing from outside.
+
+`render_report` turns scores into the values that ``evaluation.html.j2`` shows; the template escapes all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from crispseg import pictures
+from crispseg.evaluation.engine import Example
+from crispseg.evaluation.problems import Problem
+from crispseg.evaluation.scores import Scores, format_percent
+from crispseg.evaluation.totals import Totals
+from crispseg.labels import LabelSpace
+from crispseg.pages.base import css_colour, page_template
+
+__all__ = ["render_report"]
+
+_PICTURE_WIDTH = 640
+_PROBLEMS_SHOWN = 100
+_NUMBERS_UP_TO = 30  # classes whose confusion has room for numbers
+_RULES = (
+    "iou",
+    "iiou",
+    "boundary_f",
+    "class_accuracy",
+    "boundary_iou",
+    "trimap_iou",
+    "boundary_precision",
+    "boundary_recall",
+    "distance_iou",
+)
+_LINE_COLOURS = ("accent", "base")
+
+
+def render_report(
+    scores: Scores,
+    totals: Totals,
+    examples: Sequence[tuple[str, float, Example]] = (),
+    problems: Sequence[Problem] = (),
+) -> str:
+    """Write the page.
+
+    Args:
+        scores: of the set.
+        totals: whose confusion is drawn.
+        examples: name, mean IoU and maps of the images to show, the worst first.
+        problems: what was left out.
+
+    Returns:
+        A whole HTML document.
+    """
+    space = totals.settings.label_space
+    columns = _columns(scores)
+    return page_template(Path(__file__).with_name("evaluation.html.j2")).render(
+        summary=scores.summary(),
+        tiles=_tiles(scores),
+        headings=list(columns),
+        rows=[
+            {
+                "name": name,
+                "colour": css_colour(space.palette[index]),
+                "cells": [_share(by_class[name]) for by_class in columns.values()],
+            }
+            for index, name in enumerate(space.class_names)
+        ],
+        means=[_share(_mean(by_class)) for by_class in columns.values()],
+        boundary_curve=_curve(
+            {
+                "mean over images": scores.mean_boundary_f,
+                "counted over the whole set": {r: _mean(by_class) for r, by_class in scores.boundary_f_set.items()},
+            },
+        ),
+        distance_curve=_curve({"counted over the whole set": scores.mean_distance_iou}),
+        confusion=_confusion(totals, space),
+        classes=[{"name": name, "colour": css_colour(space.palette[i])} for i, name in enumerate(space.class_names)],
+        scenes=[_scene(name, iou, example, space) for name, iou, example in examples],
+        details=[(title, rows[0], rows[1:]) for title, rows in scores.detail_tables().items()],
+        rules=[(name.replace("_", " "), scores.averaging[name]) for name in _RULES if getattr(scores, name)],
+        facts=_facts(totals.settings.source, space),
+        problems=[(problem.name, f"{problem.kind}: {problem.detail}") for problem in problems[:_PROBLEMS_SHOWN]],
+        more_problems=max(0, len(problems) - _PROBLEMS_SHOWN),
+    )
+
+
+def _tiles(scores: Scores) -> list[dict[str, str]]:
+    radii = _first_and_last(list(scores.boundary_f))
+    shares = {
+        "mean IoU": scores.mean_iou,
+        **{f"boundary F within {radius:g} px": scores.mean_boundary_f[radius] for radius in radii},
+        "Boundary IoU": _mean(scores.boundary_iou),
+        "category IoU": _mean(scores.category_iou),
+        "iIoU": _mean(scores.iiou),
+        "category iIoU": _mean(scores.category_iiou),
+        "class accuracy": _mean(scores.class_accuracy),
+        "pixels right": scores.pixel_accuracy,
+    }
+    return [{"name": name, "value": format_percent(share)} for name, share in shares.items() if not math.isnan(share)]
+
+
+def _columns(scores: Scores) -> dict[str, Mapping[str, float]]:
+    """What the table of bars shows, by its heading."""
+    radii = _first_and_last(list(scores.boundary_f))
+    of_instances = {"iIoU": scores.iiou} if scores.iiou else {}
+    of_boundaries = {f"boundary F within {radius:g} px": scores.boundary_f[radius] for radius in radii}
+    return {"IoU": scores.iou, **of_instances, **of_boundaries}
+
+
+def _share(share: float) -> dict[str, str | None]:
+    """A share in words, and as the width of its bar; none where there is no score."""
+    return {"text": format_percent(share), "width": None if math.isnan(share) else f"{100 * share:.1f}"}
+
+
+def _curve(lines: Mapping[str, Mapping[float, float]]) -> dict[str, Any] | None:
+    """Shares over pixels, by the lines' names, as SVG coordinates; None where there is less than a line to draw."""
+    places = sorted(set().union(*lines.values()))
+    if len(places) < 2:
+        return None
+    width, height, left, right, top, bottom = 720, 260, 56, 704, 14, 216
+
+    def x(place: float) -> float:
+        return round(left + (right - left) * (place - places[0]) / (places[-1] - places[0]), 1)
+
+    def y(share: float) -> float:
+        return round(bottom - (bottom - top) * share, 1)
+
+    drawn = []
+    for (name, shares), colour in zip(lines.items(), _LINE_COLOURS, strict=False):
+        known = [(place, shares[place]) for place in places if place in shares and not math.isnan(shares[place])]
+        points = [{"x": x(place), "y": y(share), "text": format_percent(share)} for place, share in known]
+        if points:
+            drawn.append({"name": name, "colour": colour, "points": points})
+    if not drawn:
+        return None
+    return {
+        "width": width,
+        "height": height,
+        "left": left,
+        "right": right,
+        "grid": [{"y": y(part / 4), "text": f"{25 * part} %"} for part in range(5)],
+        "ticks": [{"x": x(place), "text": f"{place:g} px"} for place in places],
+        "lines": drawn,
+    }
+
+
+def _confusion(totals: Totals, space: LabelSpace) -> dict[str, Any]:
+    """The confusion as an SVG grid: each row is what became of a class's pixels, in per cent."""
+    table = totals.confusion if totals.confusion[:, -1].any() else totals.confusion[:, :-1]
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    columns = [*space.class_names, "(none)"][: table.shape[1]]
+    numbers = len(columns) <= _NUMBERS_UP_TO
+    step = 34 if numbers else 12
+    margin = 9 + 7 * max(map(len, columns))
+    return {
+        "width": margin + step * len(columns) + 8,
+        "height": margin + step * len(table) + 8,
+        "margin": margin,
+        "step": step,
+        "size": min(13, step),
+        "rows": [{"name": name, "y": margin + step * i} for i, name in enumerate(space.class_names)],
+        "columns": [{"name": name, "x": margin + step * i} for i, name in enumerate(columns)],
+        "cells": [
+            {
+                "x": margin + step * column,
+                "y": margin + step * row,
+                "opacity": f"{shares[row, column]:.3f}",
+                "dark": shares[row, column] > 0.6,
+                "text": f"{100 * shares[row, column]:.0f}" if numbers and shares[row, column] >= 0.005 else "",
+                "title": f"{space.class_names[row]} → {columns[column]}: {100 * shares[row, column]:.2f} %, "
+                f"{table[row, column]} pixels",
+            }
+            for row, column in zip(*np.nonzero(table), strict=True)
+        ],
+    }
+
+
+def _scene(name: str, iou: float, example: Example, space: LabelSpace) -> dict[str, Any]:
+    drawn = {} if example.image is None else {"image": example.image}
+    drawn |= {
+        "labels": pictures.colourise(example.labels, space.palette),
+        "prediction": pictures.colourise(example.prediction, space.palette),
+        "errors": pictures.error_map(example.prediction, example.labels),
+    }
+    panels = []
+    for caption, picture in drawn.items():
+        small = _small(picture, smooth=caption in ("image", "errors"))
+        height, width = small.shape[:2]
+        panels.append(
+            {"caption": caption, "uri": pictures.to_data_uri(small), "width": width, "height": height}
+            | {"photo": caption == "image"}
+        )
+    return {"name": name, "note": f"mean IoU of its classes {format_percent(iou)} %", "panels": panels}
+
+
+def _small(picture: npt.NDArray[np.uint8], smooth: bool) -> npt.NDArray[np.uint8]:
+    """At most as wide as a page shows it; classes keep pure colours, while thin errors must not fall through."""
+    height, width = picture.shape[:2]
+    if width <= _PICTURE_WIDTH:
+        return picture
+    size = (_PICTURE_WIDTH, max(1, round(height * _PICTURE_WIDTH / width)))
+    resized: npt.NDArray[np.uint8] = cv2.resize(
+        picture, size, interpolation=cv2.INTER_AREA if smooth else cv2.INTER_NEAREST
+    )
+    return resized
+
+
+def _facts(source: Mapping[str, Any], space: LabelSpace) -> list[tuple[str, str]]:
+    facts = {"label table": f"{space.name}, {space.num_classes} classes", **source}
+    return [(str(name).replace("_", " "), str(value)) for name, value in facts.items() if value is not None]
+
+
+def _first_and_last(radii: Sequence[float]) -> list[float]:
+    """The smallest and the largest radius: what all others lie between."""
+    return sorted({min(radii), max(radii)})
+
+
+def _mean(by_class: Mapping[str, float]) -> float:
+    known = [share for share in by_class.values() if not math.isnan(share)]
+    return sum(known) / len(known) if known else math.nan

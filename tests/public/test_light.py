@@ -1,0 +1,67 @@
+"""The door opens at once: what must not be imported, and that lazy packages say the same twice."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import crispseg
+
+_HEAVY = ("torch", "timm", "lightning", "torchmetrics", "torchvision", "matplotlib", "huggingface_hub")
+
+
+def _loaded_by(code: str) -> list[str]:
+    """The heavy packages that a fresh process holds after some code."""
+    script = f"import sys\n{code}\nprint(*[name for name in {_HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1].split()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import crispseg; crispseg.LabelSpace, crispseg.load_recipe, crispseg.ConfigError",
+        "import crispseg.labels",
+        "import crispseg.recipes; crispseg.recipes.load_recipe('camvid/gff')",
+        "import crispseg.metrics.functional; from crispseg.metrics import boundary_f_score",
+        "import crispseg.cli",
+    ],
+)
+def test_light_imports(code: str) -> None:
+    assert _loaded_by(code) == []
+
+
+_LAZY = sorted(
+    ".".join(("crispseg", *path.parent.relative_to(Path(crispseg.__file__).parent).parts))
+    for path in Path(crispseg.__file__).parent.rglob("__init__.py")
+    if "lazily(" in path.read_text(encoding="utf-8")
+)
+
+
+def test_some_packages_are_lazy() -> None:
+    assert "crispseg" in _LAZY
+
+
+@pytest.mark.parametrize("name", _LAZY)
+def test_lazy_packages_list_the_same_for_type_checkers(name: str) -> None:
+    package = importlib.import_module(name)
+    assert package.__file__ is not None
+    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    checked = {(node.module, alias.name) for node in block.body for alias in getattr(node, "names", [])}
+    (table,) = [node for node in ast.walk(ast.Module(block.orelse, [])) if isinstance(node, ast.Dict)]
+    homes = ast.literal_eval(table)
+    run = {(home, name) for home, names in homes.items() for name in names}
+    run |= {home.rpartition(".")[::2] for home, names in homes.items() if not names}
+    assert run == checked
+    assert sorted(package.__all__) == sorted(name for _, name in checked) == dir(package)
+    for exported in package.__all__:
+        assert getattr(package, exported) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = crispseg.nothing
