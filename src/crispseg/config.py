@@ -44,6 +44,7 @@ class ModelConfig(_Values):
     context_channels: PositiveInt | None = None  # width of the context; None: the head's (PSPNet's own is 512)
     pretrained: bool = False  # timm's ImageNet weights, from the Hub
     backbone_weights: str | None = None  # a file with the backbone's weights instead
+    backbone_padding: Literal["own", "centred"] = "own"  # centred: strided convolutions of tf_… models pad in turn
     weights: str | None = None  # a saved model to start from, folder or Hub id; takes precedence over both
     weights_partial: bool = False  # take from `weights` what fits; what differs starts fresh (two-stage training)
     head_options: dict[str, Any] = Field(default_factory=dict)  # keyword arguments of the head's class

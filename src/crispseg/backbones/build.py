@@ -9,7 +9,7 @@ from pathlib import Path
 import timm
 
 from crispseg.backbones.base import Backbone
-from crispseg.backbones.timm_backbone import TimmBackbone
+from crispseg.backbones.timm_backbone import Padding, TimmBackbone
 from crispseg.backbones.wide_resnet38 import WideResNet38
 from crispseg.errors import ConfigError
 
@@ -41,7 +41,11 @@ def register_backbone(name: str, constructor: Callable[[int, bool, str | Path | 
 
 
 def build_backbone(
-    name: str, output_stride: int = 8, pretrained: bool = False, weights: str | Path | None = None
+    name: str,
+    output_stride: int = 8,
+    pretrained: bool = False,
+    weights: str | Path | None = None,
+    padding: Padding = "own",
 ) -> Backbone:
     """Build a backbone by name.
 
@@ -52,6 +56,7 @@ def build_backbone(
             own stride, or the nearest that it offers; ``backbone.info.top.stride`` tells the true one.
         pretrained: load timm's ImageNet weights (from the Hugging Face Hub, or its cache).
         weights: a file with weights instead; it takes precedence over `pretrained`.
+        padding: of a timm model's strided convolutions; see `TimmBackbone`.
 
     Returns:
         The backbone, in training mode as modules are when they are built.
@@ -65,8 +70,10 @@ def build_backbone(
         FeatureInfo(name='layer4', channels=512, stride=16)
     """
     if name in _backbones:
+        if padding != "own":
+            raise ConfigError(f"backbone {name}: padding is {padding!r}; only timm models take another than 'own'")
         return _backbones[name](output_stride, pretrained, weights)
-    return TimmBackbone(name, output_stride, pretrained=pretrained, weights=weights)
+    return TimmBackbone(name, output_stride, pretrained=pretrained, weights=weights, padding=padding)
 
 
 def list_backbones(pattern: str = "") -> list[str]:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import timm
 import torch
@@ -21,11 +21,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crispseg.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone
+from crispseg.backbones.same_padding import fix_padding
 from crispseg.backbones.state_files import load_state, read_state
 from crispseg.errors import ConfigError, WeightsError
 from crispseg.types import FeatureInfo, Features, FeaturesInfo
 
-__all__ = ["TimmBackbone"]
+__all__ = ["Padding", "TimmBackbone"]
+
+Padding = Literal["own", "centred"]
 
 _STRIDES = (8, 16, 32)
 _STEM_STRIDE_BELOW = 4  # maps finer than this are the stem's; stages start at stride 4
@@ -44,12 +47,17 @@ class TimmBackbone(Backbone):
     Images whose sides do not divide as the model needs are continued at the right and bottom by their last row and
     column, and the maps are cut to the cells that speak of the image.
 
+    TensorFlow's one-sided padding (timm's ``tf_…`` models) is made independent of the image's size, as it is for sides
+    that the deepest stride divides; see `crispseg.backbones.same_padding`.
+
     Args:
         name: the model's name in timm, with or without a tag.
         output_stride: the wanted stride of the deepest map, 8, 16 or 32. Not every family can be dilated, and
             some that take the argument ignore it: `info` tells the true strides.
         pretrained: load timm's weights for this name, from the Hugging Face Hub or its cache.
         weights: a file with the model's weights instead, as timm names them; a classifier in it is left out.
+        padding: ``"centred"`` lets strided convolutions with one-sided padding begin early and late in turn, so that
+            cells look at the middle of what they stand for, to a fifth of a cell.
 
     Raises:
         ConfigError: if the name or the stride is unknown, or the model offers no usable feature maps.
@@ -68,17 +76,21 @@ class TimmBackbone(Backbone):
         *,
         pretrained: bool = False,
         weights: str | Path | None = None,
+        padding: Padding = "own",
     ) -> None:
         super().__init__()
         _check_name(name)
         if output_stride not in _STRIDES:
             raise ConfigError(f"backbone {name}: output_stride is {output_stride}; 8, 16 or 32 expected")
+        if padding not in get_args(Padding):
+            raise ConfigError(f"backbone {name}: padding is {padding!r}; one of {get_args(Padding)} expected")
         self.name = name
         self.net, options = _create(name, output_stride)
         if pretrained and weights is None:
             self.net = _create_pretrained(name, options)
         if weights is not None:
             _load_weights(self.net, name, weights)
+        fix_padding(self.net, name, centred=padding == "centred")
         self.channels_are_last = _format_of(self.net) == "NHWC"
         measured = _measure(self.net, name, self.channels_are_last)
         self.size_multiple = measured.size_multiple

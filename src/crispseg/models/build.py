@@ -66,6 +66,7 @@ def create_model(
     context_channels: int | None = None,
     pretrained: bool = False,
     backbone_weights: str | None = None,
+    backbone_padding: str = "own",
     head_options: Mapping[str, Any] | None = None,
     context_options: Mapping[str, Any] | None = None,
     label_space: LabelSpace | None = None,
@@ -82,6 +83,8 @@ def create_model(
         context_channels: width of the context module; None: the head's.
         pretrained: whether timm's ImageNet weights are loaded, from the Hugging Face Hub.
         backbone_weights: a file with the backbone's weights.
+        backbone_padding: ``"own"`` or, for models with TensorFlow's one-sided padding, ``"centred"``; see
+            `crispseg.backbones.TimmBackbone`.
         head_options: keyword arguments of the head's class.
         context_options: keyword arguments of the context's class.
         label_space: the classes with names and colours; None: ``class_0`` and so on.
@@ -106,6 +109,7 @@ def create_model(
             context_channels=context_channels,
             pretrained=pretrained,
             backbone_weights=backbone_weights,
+            backbone_padding=backbone_padding,  # type: ignore[arg-type] # validated by pydantic
             head_options=dict(head_options or {}),
             context_options=dict(context_options or {}),
         )
@@ -130,7 +134,11 @@ def build_model(config: ModelConfig, label_space: LabelSpace) -> Segmenter:
     if context_name not in _contexts:
         raise ConfigError(f"context: unknown {context_name!r}; {nearest_name(context_name, _contexts)}")
     backbone = build_backbone(
-        config.backbone, config.output_stride, pretrained=config.pretrained, weights=config.backbone_weights
+        config.backbone,
+        config.output_stride,
+        pretrained=config.pretrained,
+        weights=config.backbone_weights,
+        padding=config.backbone_padding,
     )
     context = _build_context(context_name, config, backbone.info, head_class.extra_channels)
     head = head_class(
