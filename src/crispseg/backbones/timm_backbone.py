@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crispseg.backbones.author_keys import timm_names
 from crispseg.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone
 from crispseg.backbones.same_padding import fix_padding
 from crispseg.backbones.state_files import load_state, read_state
@@ -55,7 +56,8 @@ class TimmBackbone(Backbone):
         output_stride: the wanted stride of the deepest map, 8, 16 or 32. Not every family can be dilated, and
             some that take the argument ignore it: `info` tells the true strides.
         pretrained: load timm's weights for this name, from the Hugging Face Hub or its cache.
-        weights: a file with the model's weights instead, as timm names them; a classifier in it is left out.
+        weights: a file with the model's weights instead, as timm names them, or EfficientNet's authors on PyPI; a
+            classifier in it is left out.
         padding: ``"centred"`` lets strided convolutions with one-sided padding begin early and late in turn, so that
             cells look at the middle of what they stand for, to a fifth of a cell.
 
@@ -184,8 +186,10 @@ def _create_pretrained(name: str, options: dict[str, Any]) -> nn.Module:
 
 def _load_weights(net: nn.Module, name: str, path: str | Path) -> None:
     own = set(net.state_dict())
+    with torch.device("meta"):
+        whole = timm.create_model(name, pretrained=False).state_dict()
     state = {}
-    read = read_state(path)
+    read = timm_names(read_state(path), whole)
     flat_stem = "conv1.6.weight" in own and "conv3.weight" in read
     for key, value in read.items():
         module, _, leaf = key.rpartition(".")
@@ -195,8 +199,6 @@ def _load_weights(net: nn.Module, name: str, path: str | Path) -> None:
         names = (key, key.replace(".", "_", 1), f"model.{key}", f"body.{key}")
         state[next((candidate for candidate in names if candidate in own), key)] = value
     # What the whole classifier has and the features do not (its head, pruned norms and blocks) may stand in the file.
-    with torch.device("meta"):
-        whole = set(timm.create_model(name, pretrained=False).state_dict())
     heads = ("fc.", "head.", "classifier.")
     load_state(net, state, path, lambda key: key in whole or key.startswith(heads))
 
