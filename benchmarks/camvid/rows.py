@@ -7,7 +7,6 @@ of the papers use it.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any
 
 from crispseg.config import Recipe
 from crispseg.errors import ConfigError
-from crispseg.recipes import differing_keys, load_recipe, save_recipe
+from crispseg.recipes import differing_keys, override
 from crispseg.wording import nearest_name
 
 __all__ = [
@@ -250,13 +249,7 @@ def recipe_of(job: Job, root: str | Path, overrides: Sequence[str] = ()) -> Reci
     values["loss"] |= row.loss
     values["data"]["root"] = str(root)
     values["train"]["seed"] = job.seed
-    recipe = Recipe.model_validate(values)
-    if not overrides:
-        return recipe
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "recipe.yaml"
-        save_recipe(recipe, path)
-        return load_recipe(path, overrides)
+    return override(Recipe.model_validate(values), overrides)
 
 
 def other_values(found: Recipe, expected: Recipe) -> dict[str, tuple[Any, Any]]:

@@ -5,7 +5,7 @@ import yaml
 
 from crispseg.config import Recipe
 from crispseg.errors import ConfigError
-from crispseg.recipes import differing_keys, list_recipes, load_recipe, save_recipe
+from crispseg.recipes import differing_keys, list_recipes, load_recipe, override, save_recipe
 
 
 @pytest.fixture
@@ -199,6 +199,20 @@ def test_saving_and_loading_give_the_same_recipe(tmp_path):
     save_recipe(Recipe(), path)
     assert load_recipe(path) == Recipe()
     assert [entry.name for entry in path.parent.iterdir()] == ["recipe.yaml"]
+
+
+def test_overriding_a_recipe_is_what_overriding_its_file_is(tmp_path):
+    changes = ["train.lr=0.5", "model.head_options={levels: [0, 1]}", "paper=null", "name=other", "train.precision=16"]
+    recipe = load_recipe("camvid/gscnn", ["model.head_options={auxiliary: false}"])
+    save_recipe(recipe, tmp_path / "saved.yaml")
+    assert override(recipe, changes[:4]) == load_recipe(tmp_path / "saved.yaml", changes[:4])
+    assert override(recipe, []) == recipe
+    for wrong in ("train.lrr=1", "train.lr", "train.lr=fast", "train.lr=true", "train.lr=[", changes[4]):
+        with pytest.raises(ConfigError) as from_file:
+            load_recipe(tmp_path / "saved.yaml", [wrong])
+        with pytest.raises(ConfigError) as from_recipe:
+            override(recipe, [wrong])
+        assert str(from_recipe.value) == str(from_file.value)
 
 
 def test_differences_have_dotted_paths():

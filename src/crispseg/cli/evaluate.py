@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -265,7 +264,7 @@ def _fingerprint(network: Segmenter) -> str:
 def _recipe(model: str, data: str | None, layout: str | None, overrides: Sequence[str]) -> Recipe:
     """The recipe whose sections ``data`` and ``evaluate`` say what to score on and how."""
     from crispseg.config import DataConfig, Recipe
-    from crispseg.recipes import load_recipe
+    from crispseg.recipes import load_recipe, override
 
     if data is not None and not Path(data).is_dir():
         if layout is not None:
@@ -286,7 +285,7 @@ def _recipe(model: str, data: str | None, layout: str | None, overrides: Sequenc
         raise ConfigError(
             f"--data {data}: {model} holds no recipe that says how files lie there; give --layout as well"
         )
-    return _with_overrides(recipe, overrides)
+    return override(recipe, overrides)
 
 
 def _trained_recipe(model: str) -> Recipe | None:
@@ -296,13 +295,3 @@ def _trained_recipe(model: str) -> Recipe | None:
 
     values = saved_card(model)["recipe"] if Path(model).exists() else None
     return None if values is None else Recipe.model_validate(values)
-
-
-def _with_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
-    """Change values as ``--set`` does, with the same checks: recipes are read from files, so through one."""
-    from crispseg.recipes import load_recipe, save_recipe
-
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "recipe.yaml"
-        save_recipe(recipe, path)
-        return load_recipe(path, overrides)

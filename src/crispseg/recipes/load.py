@@ -18,7 +18,7 @@ from crispseg.errors import ConfigError
 from crispseg.recipes.explain import explain_validation, misplaced_booleans, unknown_keys
 from crispseg.recipes.files import RecipeFile, find_recipe_file, parse_value, read_values
 
-__all__ = ["load_recipe", "save_recipe"]
+__all__ = ["load_recipe", "override", "save_recipe"]
 
 
 @dataclass(frozen=True)
@@ -48,20 +48,26 @@ def load_recipe(path_or_name: str | os.PathLike[str], overrides: Sequence[str] =
         (64, 96)
     """
     file = find_recipe_file(Path(path_or_name))
-    layers = [*_file_layers(file, ()), *(_override_layer(text) for text in overrides)]
-    if unknown := [line for layer in layers for line in unknown_keys(layer.values, layer.label)]:
-        raise ConfigError("; ".join(unknown))
-    merged: dict[str, Any] = {"name": file.run_name}
-    for layer in layers:
-        merged = _merge(merged, layer.values)
-    if wrong := misplaced_booleans(merged):
-        key, message = wrong
-        raise ConfigError(f"{_origin(key, layers)}: {message}")
-    try:
-        return Recipe.model_validate(merged)
-    except ValidationError as error:
-        lines = [f"{_origin(key, layers)}: {message}" for key, message in explain_validation(error)]
-        raise ConfigError("; ".join(lines)) from error
+    name = _Layer(file.label, {"name": file.run_name})
+    return _recipe_of([name, *_file_layers(file, ()), *(_override_layer(text) for text in overrides)])
+
+
+def override(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """A recipe with some values changed, as ``--set`` changes them and with the same checks.
+
+    Args:
+        recipe: stays as it is.
+        overrides: changes like ``"train.lr=0.005"``, with values in YAML; later ones win.
+
+    Raises:
+        ConfigError: if a key is unknown or a value does not fit.
+
+    Example:
+        >>> override(Recipe(), ["train.lr=0.5"]).train.lr
+        0.5
+    """
+    own = _Layer(f"recipe {recipe.name!r}", recipe.model_dump(mode="json"))
+    return _recipe_of([own, *(_override_layer(text) for text in overrides)])
 
 
 def save_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
@@ -86,6 +92,23 @@ def save_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
         os.replace(temporary, target)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def _recipe_of(layers: Sequence[_Layer]) -> Recipe:
+    """The layers' values, later ones over earlier ones, checked; an error names the layer that it comes from."""
+    if unknown := [line for layer in layers for line in unknown_keys(layer.values, layer.label)]:
+        raise ConfigError("; ".join(unknown))
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _merge(merged, layer.values)
+    if wrong := misplaced_booleans(merged):
+        key, message = wrong
+        raise ConfigError(f"{_origin(key, layers)}: {message}")
+    try:
+        return Recipe.model_validate(merged)
+    except ValidationError as error:
+        lines = [f"{_origin(key, layers)}: {message}" for key, message in explain_validation(error)]
+        raise ConfigError("; ".join(lines)) from error
 
 
 def _file_layers(file: RecipeFile, below: tuple[str, ...]) -> list[_Layer]:
