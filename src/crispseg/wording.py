@@ -1,4 +1,4 @@
-"""How messages are worded: what was probably meant, the first few of many, problems by their kind."""
+"""How messages are worded: what was probably meant, the first few of many, problems by their kind, durations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-__all__ = ["in_words_by_kind", "nearest_name", "some"]
+__all__ = ["in_words_by_kind", "nearest_name", "seconds_in_words", "some"]
 
 T = TypeVar("T")
 
@@ -70,3 +70,18 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     listed = some(names, 40)
     return f"did you mean {close[0]!r}? Known: {listed}" if close else f"known: {listed}"
+
+
+def seconds_in_words(seconds: float) -> str:
+    """A duration for reading.
+
+    Example:
+        >>> seconds_in_words(7.25), seconds_in_words(95), seconds_in_words(7260)
+        ('7 s', '1 min 35 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crispseg.demo.run import MARKER, _claim_folder
+from crispseg.demo.run import MARKER, claim_folder
 from crispseg.errors import ConfigError
 from crispseg.evaluation import Scores
 from crispseg.labels import LabelSpace
@@ -100,22 +100,22 @@ def test_one_validation_draws_no_curve():
 
 def test_the_demo_makes_its_folder_and_takes_its_own_over(tmp_path: Path):
     out = tmp_path / "deep" / "demo"
-    _claim_folder(out, ["gff"])
+    claim_folder(out, ["gff"])
     (out / "gff").mkdir()
     (out / "gff" / "old").touch()
     (out / "mine.txt").touch()
-    _claim_folder(out, ["gff"])
+    claim_folder(out, ["gff"])
     assert sorted(path.name for path in out.iterdir()) == [MARKER, "mine.txt"]
 
 
 def test_the_demo_leaves_other_folders_alone(tmp_path: Path):
     (tmp_path / "gff").mkdir()
     with pytest.raises(ConfigError, match="holds something else"):
-        _claim_folder(tmp_path, ["gff"])
+        claim_folder(tmp_path, ["gff"])
     assert [path.name for path in tmp_path.iterdir()] == ["gff"]
 
 
 def test_the_demo_refuses_a_file(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="a file found"):
-        _claim_folder(tmp_path / "file", ["gff"])
+        claim_folder(tmp_path / "file", ["gff"])

@@ -24,7 +24,6 @@ __all__ = [
     "out_console",
     "print_error",
     "print_table",
-    "seconds_in_words",
     "show_log",
 ]
 
@@ -116,18 +115,3 @@ class StepProgress:
         if self._shown is not None:
             self._shown[1].stop()
             self._shown = None
-
-
-def seconds_in_words(seconds: float) -> str:
-    """A duration for reading.
-
-    Example:
-        >>> seconds_in_words(7.25), seconds_in_words(95), seconds_in_words(7260)
-        ('7 s', '1 min 35 s', '2 h 1 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

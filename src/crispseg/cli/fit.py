@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from crispseg.cli.console import StepProgress, out_console, print_table, seconds_in_words
+from crispseg.cli.console import StepProgress, out_console, print_table
+from crispseg.wording import seconds_in_words
 
 __all__ = ["fit"]
 
