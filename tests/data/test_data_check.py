@@ -19,8 +19,9 @@ from PIL import Image
 from crispseg.config import DataConfig
 from crispseg.data import build_dataset, data_check, require_sound
 from crispseg.data.check import _inspect_all
+from crispseg.data.problems import problems_in_words
 from crispseg.data.records import Sample
-from crispseg.data.report import BROKEN, LAYOUT, NO_LABELS, SHARED, SIZES, UNKNOWN_IDS, problems_in_words
+from crispseg.data.report import BROKEN, LAYOUT, NO_LABELS, SHARED, SIZES, UNKNOWN_IDS
 from crispseg.errors import ConfigError, DataError
 from crispseg.io import image_size_hw, read_image
 
@@ -117,7 +118,7 @@ class TestProblems:
         (root / "labels/train/wall_2.png").unlink()
         (root / "images/val/wall_4.jpg").unlink()
         report = data_check(config_of(root))
-        assert [(problem.kind, problem.split) for problem in report.problems] == [(LAYOUT, "train"), (LAYOUT, "val")]
+        assert [(problem.kind, problem.where) for problem in report.problems] == [(LAYOUT, "train"), (LAYOUT, "val")]
         assert "1 of 3 images have no label file: images/train/wall_2.jpg" in report.problems[0].detail
         assert "1 of 2 label files have no image: labels/val/wall_4.png" in report.problems[1].detail
         assert report.splits == ()

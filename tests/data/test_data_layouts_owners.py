@@ -15,7 +15,7 @@ from miniatures import MINIATURES
 
 from crispseg.config import DataConfig
 from crispseg.data import LAYOUTS, FileSource, SegmentationDataset, build_dataset
-from crispseg.data.label_files import CAMVID_COLOURS, mat_format, read_camvid_colours
+from crispseg.data.label_files import CAMVID_COLOURS, CAMVID_FORMAT, mat_format
 from crispseg.data.layouts.choices import camvid_split_of
 from crispseg.errors import ConfigError, DataError
 from crispseg.io import write_png
@@ -222,14 +222,14 @@ class TestCamVidOriginal:
     def test_colours_to_ids(self, tmp_path):
         colours = np.array([[*CAMVID_COLOURS.values()]], np.uint8)
         write_png(tmp_path / "all_L.png", colours)
-        assert read_camvid_colours(tmp_path / "all_L.png").tolist() == [[*range(32)]]
+        assert CAMVID_FORMAT.read(tmp_path / "all_L.png").tolist() == [[*range(32)]]
 
     def test_colours_of_no_class_are_named_and_counted(self, tmp_path):
         colours = np.full((2, 3, 3), 128, np.uint8)
         colours[0, :2] = (1, 2, 3)
         write_png(tmp_path / "x_L.png", colours)
         with pytest.raises(DataError, match=r"x_L\.png: colours of none of CamVid's 32 classes: \(1, 2, 3\) \(2 px\);"):
-            read_camvid_colours(tmp_path / "x_L.png")
+            CAMVID_FORMAT.read(tmp_path / "x_L.png")
 
     def test_classes_are_the_tutorials(self):
         """The 11 classes have the same places and colours, whichever size of CamVid is trained on."""

@@ -190,7 +190,7 @@ def test_many_problems_of_a_kind_are_counted(tmp_path: Path):
 def test_unknown_colours_and_train_ids_are_named(tmp_path: Path):
     path = tmp_path / "a.png"
     write_png(path, np.array([[[1, 2, 3], [0, 0, 255], [1, 2, 3]]], np.uint8))
-    with pytest.raises(DataError, match=r"a.png: colours \(1, 2, 3\) \(2 px\) found"):
+    with pytest.raises(DataError, match=r"a.png: colours of none of the classes .*four.: \(1, 2, 3\) \(2 px\);"):
         read_labels(path, SPACE, "colours")
     write_png(path, np.array([[0, 9, 255]], np.uint8))
     with pytest.raises(DataError, match=r"a.png: 9 \(1 px\) found, train ids 0 to 3"):

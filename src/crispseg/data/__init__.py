@@ -8,9 +8,11 @@ if TYPE_CHECKING:
     from crispseg.data.check import data_check, require_sound
     from crispseg.data.class_uniform import ClassDraw, ClassIndex, build_class_index, class_index
     from crispseg.data.dataset import Item, SegmentationDataset, build_dataset
+    from crispseg.data.encodings import read_labels
     from crispseg.data.layouts import LAYOUTS
+    from crispseg.data.problems import Problem
     from crispseg.data.records import FileSource, Record, Sample, SampleSource, train_ids
-    from crispseg.data.report import DataReport, Problem, SplitReport
+    from crispseg.data.report import DataReport, SplitReport
     from crispseg.data.toy_streets import ToyStreets
     from crispseg.data.transforms import JointTransform
     from crispseg.streets import make_street
@@ -33,7 +35,9 @@ else:
                 "SegmentationDataset",
                 "build_dataset",
             ),
+            "crispseg.data.encodings": ("read_labels",),
             "crispseg.data.layouts": ("LAYOUTS",),
+            "crispseg.data.problems": ("Problem",),
             "crispseg.data.records": (
                 "FileSource",
                 "Record",
@@ -43,7 +47,6 @@ else:
             ),
             "crispseg.data.report": (
                 "DataReport",
-                "Problem",
                 "SplitReport",
             ),
             "crispseg.data.transforms": ("JointTransform",),
@@ -72,6 +75,7 @@ __all__ = [
     "class_index",
     "data_check",
     "make_street",
+    "read_labels",
     "require_sound",
     "train_ids",
 ]

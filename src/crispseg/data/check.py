@@ -22,6 +22,7 @@ import numpy as np
 from crispseg.config import DataConfig
 from crispseg.data.fingerprint import fingerprint, found_once
 from crispseg.data.layouts import LAYOUTS, split_parts
+from crispseg.data.problems import Problem, problems_in_words
 from crispseg.data.records import FileSource, SampleSource, SizesDifferError, UnknownIdsError
 from crispseg.data.report import (
     BROKEN,
@@ -33,10 +34,8 @@ from crispseg.data.report import (
     DataReport,
     Fault,
     Finding,
-    Problem,
     SplitReport,
     Tally,
-    problems_in_words,
 )
 from crispseg.errors import ConfigError, DataError
 from crispseg.io import image_size_hw, read_image
@@ -129,8 +128,9 @@ def require_sound(config: DataConfig, *, threads: int | None = None, progress: P
             logger.info("checking %d files once; data.check=headers skips it", len(files))
         _, problems = _look_at(opened, decode, threads, progress)
         if problems:
-            where = f"{config.root} (layout {config.layout}): " if len(problems) > 1 else ""
-            raise DataError(where + problems_in_words(problems))
+            if len(problems) == 1:
+                raise DataError(problems[0].detail)
+            raise DataError(f"{config.root} (layout {config.layout}): {problems_in_words(problems)}")
         return f"nothing was wrong with {len(files)} files of {config.root}, layout {config.layout}\n"
 
     if not decode:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import mmap
-import os
 from typing import Any, TypedDict
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,6 +16,7 @@ from crispseg.data.class_uniform import ClassDraw
 from crispseg.data.layouts import LAYOUTS
 from crispseg.data.records import Sample, SampleSource
 from crispseg.data.transforms import JointTransform
+from crispseg.data.workers import data_worker
 from crispseg.errors import ConfigError, DataError
 from crispseg.labels import LabelSpace
 from crispseg.wording import nearest_name
@@ -81,10 +80,8 @@ class SegmentationDataset(Dataset[Item]):
         return len(self.names)
 
     def __getitem__(self, key: int | ClassDraw) -> Item:
-        if get_worker_info() is not None and cv2.getNumThreads() > 1:
-            cv2.setNumThreads(
-                0
-            )  # a spawned worker: workers are the parallelism, pools in each would fight for the cores
+        if get_worker_info() is not None:
+            data_worker()
         image, labels, name = self.sample(key.sample if isinstance(key, ClassDraw) else key)
         if self.transform is None:
             pass
@@ -176,22 +173,6 @@ def build_dataset(config: DataConfig, split: str, augment: bool, seed: int = 0) 
             blur_probability=config.blur_probability,
         )
     return SegmentationDataset(source, label_space, transform, seed=seed, cache=config.cache)
-
-
-def _without_opencv_threads() -> None:
-    """Stop OpenCV's pool. A forked child has none of its threads and would wait for them for ever."""
-    global _opencv_threads
-    _opencv_threads = cv2.getNumThreads()
-    cv2.setNumThreads(0)
-
-
-def _with_opencv_threads() -> None:
-    cv2.setNumThreads(_opencv_threads)
-
-
-_opencv_threads = 0
-if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(before=_without_opencv_threads, after_in_parent=_with_opencv_threads)
 
 
 class _SampleCache:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +18,23 @@ from crispseg.errors import DataError
 from crispseg.io import image_size_hw, read_image, read_label_ids
 from crispseg.wording import some
 
-__all__ = ["CAMVID_COLOURS", "CAMVID_FORMAT", "PNG_FORMAT", "LabelFormat", "mat_format", "read_camvid_colours"]
+__all__ = [
+    "CAMVID_COLOURS",
+    "CAMVID_FORMAT",
+    "NO_CLASS",
+    "PNG_FORMAT",
+    "LabelFormat",
+    "colour_table",
+    "counted",
+    "mat_format",
+    "read_colours",
+]
 
 RawIds = npt.NDArray[np.uint16]
+LabelIds = npt.NDArray[np.uint8]
+
+NO_CLASS = 254
+"""What a colour table says of other colours; it is no id there."""
 
 CAMVID_COLOURS: dict[str, tuple[int, int, int]] = {
     "Animal": (64, 128, 64),
@@ -74,36 +90,66 @@ PNG_FORMAT = LabelFormat(read_label_ids, image_size_hw)
 """Grey or palette PNG whose pixel values are the ids."""
 
 
-def read_camvid_colours(path: Path) -> RawIds:
-    """Read a colour label file of the original CamVid.
+def colour_table(colours: Iterable[tuple[Iterable[int], int]]) -> npt.NDArray[np.uint8]:
+    """From every 24-bit colour to its id: 16 MB, several times faster than a search per pixel.
 
     Args:
-        path: of an RGB PNG.
+        colours: RGB and id, which is not `NO_CLASS`; of colours that occur twice the last holds.
 
     Returns:
-        (H, W) uint16: places in `CAMVID_COLOURS`.
+        (2²⁴,), `NO_CLASS` for all other colours.
+    """
+    table = np.full(1 << 24, NO_CLASS, dtype=np.uint8)
+    for (red, green, blue), value in colours:
+        table[red << 16 | green << 8 | blue] = value
+    return table
+
+
+def read_colours(path: str | os.PathLike[str], table: npt.NDArray[np.uint8], whose: str, advice: str) -> LabelIds:
+    """Read a colour label file.
+
+    Args:
+        path: of a lossless image.
+        table: of `colour_table`.
+        whose: the classes that the colours are of, for errors.
+        advice: what to do about other colours, for errors.
+
+    Returns:
+        (H, W) uint8 ids.
 
     Raises:
         DataError: if the file is broken, or has colours of no class; it lists them with their pixel counts.
     """
-    codes = _colour_codes(read_image(path))
-    ids = _camvid_lookup()[codes]
-    if (ids == _NO_CLASS).any():
-        values, counts = np.unique(codes[ids == _NO_CLASS], return_counts=True)
-        listed = some(zip(values.tolist(), counts.tolist(), strict=True), 8, _colour_in_words)
-        raise DataError(
-            f"{path}: colours of none of CamVid's 32 classes: {listed}; a file of LabeledApproved_full was "
-            "expected, neither resized nor saved as JPEG; copy or download it again"
-        )
-    return ids.astype(np.uint16)
+    if Path(path).suffix.lower() in (".jpg", ".jpeg"):
+        raise DataError(f"{os.fspath(path)}: JPEG changes colours; save labels as PNG")
+    red, green, blue = np.moveaxis(read_image(path).astype(np.int32), 2, 0)
+    codes = red << 16 | green << 8 | blue
+    ids: LabelIds = table[codes]
+    unknown = ids == NO_CLASS
+    if unknown.any():
+        listed = counted(codes[unknown], lambda code: f"({code >> 16}, {code >> 8 & 255}, {code & 255})")
+        raise DataError(f"{os.fspath(path)}: colours of none of {whose}: {listed}; {advice}")
+    return ids
 
 
-def _colour_in_words(found: tuple[int, int]) -> str:
-    code, count = found
-    return f"({code >> 16}, {code >> 8 & 255}, {code & 255}) ({count} px)"
+def counted(values: npt.NDArray[Any], say: Callable[[int], object] = str) -> str:
+    """The most frequent values with their pixel counts, in words."""
+    found, counts = np.unique(values, return_counts=True)
+    return some(np.argsort(-counts, kind="stable"), 8, lambda at: f"{say(int(found[at]))} ({counts[at]} px)")
 
 
-CAMVID_FORMAT = LabelFormat(read_camvid_colours, image_size_hw)
+def _read_camvid(path: Path) -> RawIds:
+    """Places in `CAMVID_COLOURS`."""
+    advice = "a file of LabeledApproved_full was expected, neither resized nor saved as JPEG; copy or download it again"
+    return read_colours(path, _camvid_table(), "CamVid's 32 classes", advice).astype(np.uint16)
+
+
+@lru_cache(maxsize=1)
+def _camvid_table() -> npt.NDArray[np.uint8]:
+    return colour_table((colour, place) for place, colour in enumerate(CAMVID_COLOURS.values()))
+
+
+CAMVID_FORMAT = LabelFormat(_read_camvid, image_size_hw)
 """The colours of the original CamVid."""
 
 
@@ -114,23 +160,6 @@ def mat_format(key: str) -> LabelFormat:
         key: the variable that holds the ids.
     """
     return LabelFormat(partial(_read_mat, key=key), partial(_mat_size_hw, key=key))
-
-
-_NO_CLASS = 255
-
-
-def _colour_codes(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
-    red, green, blue = (image[..., channel].astype(np.int32) for channel in range(3))
-    return red << 16 | green << 8 | blue
-
-
-@lru_cache(maxsize=1)
-def _camvid_lookup() -> npt.NDArray[np.uint8]:
-    """16 MB, from every 24-bit colour to its id: several times faster than a search per pixel."""
-    table = np.full(1 << 24, _NO_CLASS, dtype=np.uint8)
-    colours = np.array([*CAMVID_COLOURS.values()], dtype=np.uint8)
-    table[_colour_codes(colours)] = np.arange(len(colours), dtype=np.uint8)
-    return table
 
 
 def _read_mat(path: Path, key: str) -> RawIds:

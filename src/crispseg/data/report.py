@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from crispseg.data.problems import Problem
 from crispseg.labels import IGNORE_INDEX
-from crispseg.wording import in_words_by_kind
 
 __all__ = [
     "BROKEN",
@@ -24,10 +23,8 @@ __all__ = [
     "DataReport",
     "Fault",
     "Finding",
-    "Problem",
     "SplitReport",
     "Tally",
-    "problems_in_words",
 ]
 
 LAYOUT = "files missing or without their pair"
@@ -38,21 +35,6 @@ SHARED = "images in two splits"
 NO_LABELS = "splits without any label"
 KINDS = (LAYOUT, BROKEN, SIZES, UNKNOWN_IDS, SHARED, NO_LABELS)
 """Every kind of problem, the ones that hide others first."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that stops training, or makes its scores worthless.
-
-    Attributes:
-        kind: the same words for all problems of a kind.
-        split: where it was found.
-        detail: which file, what was found, what was expected, what to do.
-    """
-
-    kind: str
-    split: str
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -113,21 +95,8 @@ class DataReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with `sound`."""
-        return {"sound": self.sound, **asdict(self)}
-
-
-def problems_in_words(problems: Sequence[Problem]) -> str:
-    """All problems on one line, by kind; of a kind that has many, the first are named and the others counted.
-
-    Example:
-        >>> problems_in_words([Problem(BROKEN, "train", f"{name}.png: broken") for name in "ab"])
-        '2 × files that cannot be read: a.png: broken; b.png: broken'
-        >>> problems_in_words([Problem(BROKEN, "train", "a.png: broken")])
-        'a.png: broken'
-    """
-    if len(problems) == 1:
-        return problems[0].detail
-    return in_words_by_kind((problem.kind, problem.detail) for problem in problems)
+        problems = [{"kind": found.kind, "split": found.where, "detail": found.detail} for found in self.problems]
+        return {"sound": self.sound, **asdict(self), "problems": problems}
 
 
 class Fault(NamedTuple):

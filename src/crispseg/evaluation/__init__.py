@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from crispseg.lazy import lazily
 
 if TYPE_CHECKING:
+    from crispseg.data.encodings import read_labels
     from crispseg.evaluation.comparison import Comparison, Difference, compare
-    from crispseg.evaluation.folders import read_labels
     from crispseg.evaluation.scores import Scores
     from crispseg.evaluation.scoring import evaluate, evaluate_folders
 else:
@@ -22,7 +22,7 @@ else:
                 "evaluate",
                 "evaluate_folders",
             ),
-            "crispseg.evaluation.folders": ("read_labels",),
+            "crispseg.data.encodings": ("read_labels",),
             "crispseg.evaluation.scores": ("Scores",),
         },
     )

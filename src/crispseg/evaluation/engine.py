@@ -13,9 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import NamedTuple, Protocol
 
+from crispseg.data.problems import Problem, problems_in_words
 from crispseg.errors import DataError
 from crispseg.evaluation.journal import Journal
-from crispseg.evaluation.problems import Problem, problems_in_words
 from crispseg.evaluation.records import ImageRecord, Labels, Settings
 from crispseg.evaluation.totals import Totals
 from crispseg.pictures.colour import Picture
@@ -123,7 +123,7 @@ def score_set(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-        skipped = len({problem.name for problem in found})
+        skipped = len({problem.where for problem in found})
         _raise_if_bad(found, skipped, totals.images, skip_bad=skip_bad, resumable=journal is not None)
         if journal is not None:
             journal.finish(totals.images, skipped)
@@ -147,7 +147,7 @@ def _guarded(work: Callable[[], Outcome], name: str) -> Outcome:
 
 
 def _problem(name: str, error: Exception) -> Problem:
-    return Problem(name, "image that cannot be used", str(error))
+    return Problem("image that cannot be used", name, str(error))
 
 
 def _raise_if_bad(found: Sequence[Problem], bad: int, scored: int, *, skip_bad: bool, resumable: bool) -> None:

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from crispseg.data.records import train_ids
-from crispseg.errors import ConfigError, DataError
+from crispseg.data.encodings import Encoding, read_labels_and_ids
+from crispseg.data.pairing import FilePair
+from crispseg.data.problems import Problem
+from crispseg.errors import DataError
 from crispseg.evaluation.engine import Example, Outcome
 from crispseg.evaluation.instances import RawIds, count_instances, raw_ids, read_instance_ids
-from crispseg.evaluation.pairing import Encoding, FilePair
-from crispseg.evaluation.problems import Problem
 from crispseg.evaluation.records import ImageRecord, Labels, Settings, score_image
-from crispseg.io import read_image, read_label_ids
-from crispseg.labels import IGNORE_INDEX, LabelSpace
-from crispseg.wording import nearest_name, some
 
-__all__ = ["FolderSet", "check_encodings", "read_labels"]
+__all__ = ["FolderSet"]
 
 
 class FolderSet:
@@ -84,17 +75,17 @@ class FolderSet:
         read: list[tuple[Labels, RawIds | None]] = []
         for path, encoding in ((pair.prediction, self.encoding), (pair.labels, self.label_encoding)):
             try:
-                read.append(_read_ids(path, space, encoding))
+                read.append(read_labels_and_ids(path, space, encoding))
             except (DataError, OSError) as error:
                 problems.append(
-                    Problem(pair.name, f"file that cannot be read as {encoding} (see --encoding)", str(error))
+                    Problem(f"file that cannot be read as {encoding} (see --encoding)", pair.name, str(error))
                 )
         instances = None
         if pair.instances is not None:
             try:
                 instances = read_instance_ids(pair.instances, space)
             except (DataError, OSError) as error:
-                problems.append(Problem(pair.name, "instance file that cannot be read", str(error)))
+                problems.append(Problem("instance file that cannot be read", pair.name, str(error)))
         if problems:
             return None, problems
         (prediction, raw_prediction), (labels, raw_labels) = read
@@ -103,7 +94,7 @@ class FolderSet:
             sizes[pair.instances] = instances.shape
         if len(set(sizes.values())) > 1:
             detail = ", ".join(f"{path} is {height}×{width}" for path, (height, width) in sizes.items())
-            return None, [Problem(pair.name, "pair that differs in size (height×width)", detail)]
+            return None, [Problem("pair that differs in size (height×width)", pair.name, detail)]
         if instances is None:
             return _Maps(prediction, labels, None), []
         raw = (
@@ -120,95 +111,6 @@ class _Maps(NamedTuple):
     prediction: Labels
     labels: Labels
     raw: tuple[RawIds, RawIds, RawIds] | None
-
-
-def check_encodings(label_space: LabelSpace, *encodings: Encoding) -> None:
-    """Check that files can be read so.
-
-    Raises:
-        ConfigError: if an encoding is unknown or does not fit the label table.
-    """
-    for asked in encodings:
-        if asked not in get_args(Encoding):
-            raise ConfigError(f"unknown encoding {asked!r}; {nearest_name(asked, get_args(Encoding))}")
-        if asked == "colours":
-            _colour_table(label_space)  # says what is wrong with it
-
-
-def read_labels(path: str | os.PathLike[str], label_space: LabelSpace, encoding: Encoding = "raw-ids") -> Labels:
-    """Read a label image of any encoding as train ids.
-
-    Args:
-        path: of a lossless image file.
-        label_space: the classes.
-        encoding: ``"raw-ids"``, the ids of the label table, as data sets and `Prediction.save` write them;
-            ``"train-ids"``, 0 to K − 1 and 255; or ``"colours"`` of the table's classes and of its ignored ones, black
-            being ignored as well unless a class is black.
-
-    Returns:
-        (H, W) uint8 train ids, 255 = ignore.
-
-    Raises:
-        DataError: if the file is missing or broken, or holds a value or colour that the table does not know.
-    """
-    return _read_ids(path, label_space, encoding)[0]
-
-
-def _read_ids(
-    path: str | os.PathLike[str], label_space: LabelSpace, encoding: Encoding
-) -> tuple[Labels, RawIds | None]:
-    """Train ids, and the raw ids where the file holds such."""
-    if encoding == "raw-ids":
-        raw = read_label_ids(path)
-        return train_ids(raw, label_space, os.fspath(path)), raw
-    if encoding == "train-ids":
-        ids = read_label_ids(path)
-        wrong = (ids >= label_space.num_classes) & (ids != IGNORE_INDEX)
-        if wrong.any():
-            raise DataError(
-                f"{os.fspath(path)}: {_listed(ids[wrong])} found, train ids 0 to {label_space.num_classes - 1} of the "
-                f"label table {label_space.name!r} or {IGNORE_INDEX} expected"
-            )
-        return ids.astype(np.uint8), None
-    if Path(path).suffix.lower() in (".jpg", ".jpeg"):
-        raise DataError(f"{os.fspath(path)}: JPEG changes colours; save labels as PNG")
-    red, green, blue = np.moveaxis(read_image(path).astype(np.int32), 2, 0)
-    codes = red << 16 | green << 8 | blue
-    found: Labels = _colour_table(label_space)[codes]
-    unknown = found == _UNKNOWN
-    if unknown.any():
-        values = _listed(codes[unknown], lambda code: f"({code >> 16}, {code >> 8 & 255}, {code & 255})")
-        raise DataError(f"{os.fspath(path)}: colours {values} found that the label table {label_space.name!r} lacks")
-    return found, None
-
-
-_UNKNOWN = 254  # no train id: tables of 255 classes are not read from colours
-
-
-@lru_cache(maxsize=2)  # 16 MB each
-def _colour_table(label_space: LabelSpace) -> Labels:
-    """(2²⁴,) from a colour, as one number, to its train id."""
-    if label_space.num_classes > _UNKNOWN:
-        raise ConfigError(f"label table {label_space.name!r}: colours tell at most {_UNKNOWN} classes apart")
-    colours = [entry.colour for entry in label_space.classes]
-    if twice := sorted({str(colour) for colour in colours if colours.count(colour) > 1}):
-        raise ConfigError(
-            f"label table {label_space.name!r}: several classes have the colour {', '.join(twice)}, so colours do not "
-            "tell them apart; give them others, or score raw ids"
-        )
-    table = np.full(1 << 24, _UNKNOWN, dtype=np.uint8)
-    for red, green, blue in [(0, 0, 0), *(entry.colour for entry in label_space.ignored_classes)]:
-        table[red << 16 | green << 8 | blue] = IGNORE_INDEX
-    for train_id, (red, green, blue) in enumerate(colours):  # after the ignored ones, of which some share a colour
-        table[red << 16 | green << 8 | blue] = train_id
-    return table
-
-
-def _listed(values: npt.NDArray[Any], in_words: Callable[[int], str] = str, at_most: int = 5) -> str:
-    """Values with their pixel counts."""
-    found, counts = np.unique(values, return_counts=True)
-    order = np.argsort(-counts)
-    return some(order, at_most, lambda i: f"{in_words(int(found[i]))} ({counts[i]} px)")
 
 
 def _stamp(pair: FilePair) -> tuple[int, ...]:

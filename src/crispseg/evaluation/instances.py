@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from crispseg.data.pairing import FilePair
+from crispseg.data.problems import Problem
 from crispseg.errors import ConfigError, DataError
-from crispseg.evaluation.pairing import FilePair
-from crispseg.evaluation.problems import Problem
 from crispseg.evaluation.records import Counts, ImageRecord, confusion_rows
 from crispseg.io import read_label_ids
 from crispseg.labels import IGNORE_INDEX, LabelSpace
@@ -113,10 +113,10 @@ def with_instance_files(
         wanted: whether to score instances; None: where the table knows what is needed for it, and files are there.
 
     Returns:
-        The pairs to score, what problem its instance file, and whether instances are scored.
+        The pairs to score, a problem for each that lacks its instance file, and whether instances are scored.
 
     Raises:
-        ConfigError: if they are wanted, and the label table problem what is needed for them.
+        ConfigError: if they are wanted, and the label table lacks what is needed for them.
     """
     if wanted:
         _check_table(space)
@@ -124,7 +124,7 @@ def with_instance_files(
     if not wanted and not (any(found.values()) and _weighs_instances(space)):
         return list(pairs), [], False
     kind = "no instance file beside the labels (--no-instances scores without)"
-    problems = [Problem(pair.name, kind, str(pair.labels)) for pair in pairs if found[pair.name] is None]
+    problems = [Problem(kind, pair.name, str(pair.labels)) for pair in pairs if found[pair.name] is None]
     return [replace(pair, instances=found[pair.name]) for pair in pairs if found[pair.name]], problems, True
 
 

@@ -11,13 +11,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from crispseg.data.encodings import Encoding, check_encodings
+from crispseg.data.pairing import pair_files
+from crispseg.data.problems import Problem
 from crispseg.errors import ConfigError, DataError
 from crispseg.evaluation.engine import Example, Outcome, ScoredSet, score_set
-from crispseg.evaluation.folders import FolderSet, check_encodings
+from crispseg.evaluation.folders import FolderSet
 from crispseg.evaluation.instances import with_instance_files
 from crispseg.evaluation.journal import Journal
-from crispseg.evaluation.pairing import Encoding, pair_files
-from crispseg.evaluation.problems import Problem
 from crispseg.evaluation.records import ImageRecord, Settings, score_image
 from crispseg.evaluation.scores import Scores
 from crispseg.evaluation.totals import Totals
@@ -213,7 +214,7 @@ def _evaluate(
     totals, skipped = score_set(
         images, settings, problems, journal=journal, skip_bad=skip_bad, workers=workers, progress=progress
     )
-    scores = totals.scores(skipped=len({problem.name for problem in skipped}))
+    scores = totals.scores(skipped=len({problem.where for problem in skipped}))
     if folder is not None:
         _write(folder, scores, totals, images, skipped)
     return scores
@@ -225,7 +226,7 @@ def _write(folder: Path, scores: Scores, totals: Totals, images: ScoredSet, skip
         "scores.json": scores.to_json(),
         "scores.md": scores.to_markdown(),
         "report.html": render_report(scores, totals, examples, skipped),
-        "problems.txt": "".join(f"{problem.name}: {problem.kind}: {problem.detail}\n" for problem in skipped),
+        "problems.txt": "".join(f"{problem.where}: {problem.kind}: {problem.detail}\n" for problem in skipped),
     }
     for name, text in texts.items():
         if text:

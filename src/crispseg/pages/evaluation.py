@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg import pictures
+from crispseg.data.problems import Problem
 from crispseg.evaluation.engine import Example
-from crispseg.evaluation.problems import Problem
 from crispseg.evaluation.scores import Scores, format_percent
 from crispseg.evaluation.totals import Totals
 from crispseg.labels import LabelSpace
@@ -86,7 +86,7 @@ def render_report(
         details=[(title, rows[0], rows[1:]) for title, rows in scores.detail_tables().items()],
         rules=[(name.replace("_", " "), scores.averaging[name]) for name in _RULES if getattr(scores, name)],
         facts=_facts(totals.settings.source, space),
-        problems=[(problem.name, f"{problem.kind}: {problem.detail}") for problem in problems[:_PROBLEMS_SHOWN]],
+        problems=[(problem.where, f"{problem.kind}: {problem.detail}") for problem in problems[:_PROBLEMS_SHOWN]],
         more_problems=max(0, len(problems) - _PROBLEMS_SHOWN),
     )
 

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import lightning.pytorch as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -122,7 +121,6 @@ def fit(
     with (
         _quiet_lightning(),
         _without_worker_traceback(),
-        _opencv_fit_to_fork(recipe.data.workers),
         StopSignals(f"go on with resume=True (crispseg fit … --out {folder} --resume)") as signals,
     ):
         return _fit(recipe, folder, checkpoint, signals, progress, preparing or (lambda what, done, total: None))
@@ -334,18 +332,6 @@ def _without_worker_traceback() -> Iterator[None]:
         if not text.startswith("Caught "):
             raise
         raise DataError(text.rpartition(f"{type(error).__name__}: ")[2].strip()) from error
-
-
-@contextlib.contextmanager
-def _opencv_fit_to_fork(workers: int) -> Iterator[None]:
-    """Forked workers inherit OpenCV's thread pool without its threads, and hang when they use it: let there be none."""
-    threads = cv2.getNumThreads()
-    if workers > 0:
-        cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crispseg.evaluation.pairing import pair_files
+from crispseg.data.pairing import pair_files
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -22,7 +22,7 @@ def pairs_of(tmp_path: Path, predictions: list[str], labels: list[str], encoding
         pair.name: (pair.prediction.relative_to(ours).as_posix(), pair.labels.relative_to(theirs).as_posix())
         for pair in pairs
     }
-    return named, [(problem.kind, problem.name) for problem in problems]
+    return named, [(problem.kind, problem.where) for problem in problems]
 
 
 def test_equal_names_pair_whatever_the_suffix(tmp_path: Path):

@@ -7,15 +7,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from crispseg.data.encodings import Encoding
+from crispseg.data.problems import Problem
 from crispseg.errors import DataError
-from crispseg.evaluation.problems import Problem
 
-__all__ = ["Encoding", "FilePair", "pair_files"]
-
-Encoding = Literal["raw-ids", "train-ids", "colours"]
-"""What the pixels of a label image hold."""
+__all__ = ["FilePair", "pair_files"]
 
 _SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"})
 _LOSSY = frozenset({".jpg", ".jpeg"})
@@ -92,11 +89,11 @@ def _match(predicted: dict[str, list[Path]], true: dict[str, list[Path]]) -> tup
             continue
         for files, kind in ((ours, "several predictions of one name"), (theirs, "several label files of one name")):
             if len(files) > 1:
-                problems.append(Problem(key, kind, " and ".join(map(str, files))))
+                problems.append(Problem(kind, key, " and ".join(map(str, files))))
         if not ours:
-            problems.append(Problem(key, "no prediction", str(theirs[0])))
+            problems.append(Problem("no prediction", key, str(theirs[0])))
         if not theirs:
-            problems.append(Problem(key, "no label file", str(ours[0])))
+            problems.append(Problem("no label file", key, str(ours[0])))
     return pairs, problems
 
 
