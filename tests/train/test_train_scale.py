@@ -172,6 +172,34 @@ def test_shared_norms_are_what_they_were_in_one_process():
     assert all(torch.equal(one, other) for one, other in zip(before, outputs(), strict=True))
 
 
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_efficientnet"])  # plain norms, and timm's that activate
+def test_fused_norms_of_gpus_have_the_same_parameters_and_compute_the_same(backbone):
+    """What a CPU can show: in one process they normalise as the layers that they replace."""
+
+    def outputs(model):
+        torch.manual_seed(0)
+        logits = model(batch()[0]).logits
+        return logits, model.eval()(batch()[0]).logits
+
+    start, model = model_of("decoupled", backbone), model_of("decoupled", backbone)
+    synchronise_norms(model, fused=True)
+    assert not [norm for norm in model.modules() if isinstance(norm, torch.nn.BatchNorm2d)]
+    assert [norm for norm in model.modules() if isinstance(norm, torch.nn.SyncBatchNorm)]
+    for one, other in zip(outputs(model), outputs(start), strict=True):
+        torch.testing.assert_close(one, other)
+    assert differences(dict(model.state_dict()), dict(start.state_dict())) == []
+
+
+def test_a_norm_of_a_kind_that_timm_does_not_know_stays_what_it_is():
+    class Twice(torch.nn.BatchNorm2d):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    model = torch.nn.Sequential(Twice(3))
+    synchronise_norms(model, fused=True)
+    assert isinstance(model[0], Twice)
+
+
 @pytest.mark.slow
 def test_torchrun_trains_one_model_in_copies_and_in_shards(tiny, tmp_path):
     """The command of docs/scale.md, on two processes; shards are stopped half-way, and go on as copies would have."""

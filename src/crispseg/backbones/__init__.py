@@ -8,6 +8,7 @@ from crispseg.backbones.base import Backbone
 from crispseg.backbones.build import build_backbone, list_backbones, register_backbone
 from crispseg.backbones.state_files import load_state, read_state
 from crispseg.backbones.timm_backbone import TimmBackbone
+from crispseg.backbones.timm_norms import fused_batch_norm
 from crispseg.backbones.wide_resnet38 import WideResNet38
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "TimmBackbone",
     "WideResNet38",
     "build_backbone",
+    "fused_batch_norm",
     "list_backbones",
     "load_state",
     "read_state",

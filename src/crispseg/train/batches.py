@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -15,12 +17,23 @@ from crispseg.data import Item, SegmentationDataset
 from crispseg.data.class_uniform import ClassDraw, ClassIndex, class_index
 from crispseg.errors import ConfigError, DataError
 
-__all__ = ["Batch", "EpochBatches", "collate", "train_loader", "validation_loader"]
+__all__ = ["Batch", "EpochBatches", "collate", "train_loader", "validation_loader", "without_worker_traceback"]
 
 _LOGGER = logging.getLogger("crispseg.train")
 
-Batch = dict[str, torch.Tensor | list[str]]
-"""``image`` (N, 3, H, W), ``labels`` (N, H, W), ``name`` N strings."""
+
+class Batch(TypedDict):
+    """Items of one size, stacked.
+
+    Keys:
+        image: (N, 3, H, W) float32 RGB in [0, 1].
+        labels: (N, H, W) int64 train ids, 255 = ignore.
+        name: of each sample, N strings.
+    """
+
+    image: torch.Tensor
+    labels: torch.Tensor
+    name: list[str]
 
 
 class EpochBatches(Sampler[list[int | ClassDraw]]):
@@ -214,3 +227,15 @@ def _leave_signals_to_the_main_process(worker: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def without_worker_traceback() -> Iterator[None]:
+    """A loader's worker wraps what went wrong into its traceback; only our message is for the user."""
+    try:
+        yield
+    except DataError as error:
+        text = str(error)
+        if not text.startswith("Caught "):
+            raise
+        raise DataError(text.rpartition(f"{type(error).__name__}: ")[2].strip()) from error

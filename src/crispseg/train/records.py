@@ -150,8 +150,6 @@ class ValidationPictures(Callback):
         model = as_task(pl_module).model
         palette, map_info = model.label_space.palette, model.head.map_info
         images, labels = batch["image"], batch["labels"]
-        assert isinstance(images, Tensor)
-        assert isinstance(labels, Tensor)
         for index in range(min(len(images), self.count - len(self._rows))):
             prediction = outputs["prediction"][index].cpu().numpy()
             boundary = outputs["boundary_probability"]

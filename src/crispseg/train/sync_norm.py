@@ -1,7 +1,7 @@
 """Batch normalisation over the batch of all processes, on any device and of any kind that a backbone brings.
 
-PyTorch's own ``SyncBatchNorm`` runs on GPUs only, and replacing a layer by it loses what a subclass does beside
-normalising (timm's ``BatchNormAct2d`` activates). Here a layer stays what it is; only its statistics are shared.
+The fused layers of PyTorch and timm run on GPUs only, and a layer of a kind that they do not know would lose in them
+what it does beside normalising. Here a layer stays what it is; only its statistics are shared.
 """
 
 from __future__ import annotations
@@ -13,25 +13,27 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from crispseg.backbones import fused_batch_norm
+
 __all__ = ["synchronise_norms"]
 
 
-def synchronise_norms(model: nn.Module, native: bool = False) -> None:
+def synchronise_norms(model: nn.Module, fused: bool = False) -> None:
     """Make every batch normalisation of a model share its statistics among the processes in training mode.
 
     Keys and values of the model's state stay as they are. Evaluation mode, and a single process, change nothing.
 
     Args:
         model: changed in place.
-        native: take PyTorch's fused layer where it does the same, which is faster and needs a GPU.
+        fused: take the fused layers of PyTorch and timm where they do the same; they are faster and need a GPU.
     """
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if not isinstance(child, _BatchNorm) or isinstance(child, _Shared):
                 continue
-            if native and type(child) is nn.BatchNorm2d:
-                fused = nn.SyncBatchNorm.convert_sync_batchnorm(child)  # type: ignore[no-untyped-call] # torch
-                setattr(parent, name, fused)
+            replacement = fused_batch_norm(child) if fused else None
+            if replacement is not None:
+                setattr(parent, name, replacement)
             else:
                 child.__class__ = _shared_kind(type(child))
 

@@ -91,10 +91,10 @@ class SegmentationTask(L.LightningModule):
         """
         if batch_idx % self.recipe.train.accumulate == 0:
             self.batch_names.clear()
-        self.batch_names += _names(batch)
+        self.batch_names += batch["name"]
         output = self.model(self._images(batch))
         with torch.autocast(self.device.type, enabled=False), batch_of_all_processes():
-            terms = self.loss(_as_float32(output), _labels(batch))
+            terms = self.loss(_as_float32(output), batch["labels"])
             total = torch.stack(list(terms.values())).sum()
         self._require_finite(total, "the loss", terms)
         self.last_terms = self._of_whole_batch({"loss": total, **terms})
@@ -150,7 +150,7 @@ class SegmentationTask(L.LightningModule):
         is_shown = batch_idx < self.recipe.train.picture_count  # a batch has an image or more
         output: SegmentationOutput = self.model(self._images(batch), with_maps=is_shown)
         prediction = output.logits.argmax(dim=1)
-        self.scores.update(prediction, _labels(batch))
+        self.scores.update(prediction, batch["labels"])
         boundary = output.boundary_logits
         return {
             "prediction": prediction,
@@ -179,14 +179,12 @@ class SegmentationTask(L.LightningModule):
 
     def _images(self, batch: Batch) -> Tensor:
         images = batch["image"]
-        assert isinstance(images, Tensor)
         return images.contiguous(memory_format=torch.channels_last) if self.recipe.train.channels_last else images
 
     def _of_whole_batch(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """Values of this process's part of the batch to those of the batch of all processes, without gradient."""
         values = torch.stack([term.detach() for term in terms.values()])
-        mean = self.trainer.strategy.reduce(values, reduce_op="mean")
-        assert isinstance(mean, Tensor)
+        mean: Any = self.trainer.strategy.reduce(values, reduce_op="mean")  # a tensor, as `values` is one
         return dict(zip(terms, mean, strict=True))
 
     def head_lr(self) -> float:
@@ -237,13 +235,3 @@ def _as_float32(output: SegmentationOutput) -> SegmentationOutput:
         body_logits=convert(output.body_logits),
         auxiliary_logits=convert(output.auxiliary_logits),
     )
-
-
-def _labels(batch: Batch) -> Tensor:
-    labels = batch["labels"]
-    assert isinstance(labels, Tensor)
-    return labels
-
-
-def _names(batch: Batch) -> list[str]:
-    return [str(name) for name in batch["name"]]

@@ -1,0 +1,114 @@
+"""Lightning's trainer as a recipe asks for it, and what Lightning need not say."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import lightning.pytorch as L
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import ModelParallelStrategy
+
+from crispseg.config import Recipe, TrainConfig
+from crispseg.errors import ConfigError
+from crispseg.train.checkpoints import AtomicCheckpointIO
+
+__all__ = ["build_trainer", "quiet_lightning"]
+
+_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    "32": "32-true",
+    "bf16": "bf16-mixed",
+    "fp16": "16-mixed",
+}
+
+
+def build_trainer(recipe: Recipe, folder: Path, callbacks: list[Callback], log_every: int) -> L.Trainer:
+    """The trainer of a run.
+
+    Args:
+        recipe: its section ``train``.
+        folder: of the run.
+        callbacks: all that the run needs.
+        log_every: steps between two lines for TensorBoard.
+
+    Raises:
+        ConfigError: if this machine cannot do what the recipe asks for.
+    """
+    values = recipe.train
+    on_gpu = torch.cuda.is_available() and values.accelerator in ("auto", "gpu", "cuda")
+    if values.precision == "fp16" and not on_gpu:
+        raise ConfigError("train.precision is fp16, which needs a CUDA GPU, and none is used; set bf16 or 32")
+    devices, nodes = _devices_and_nodes(values)
+    is_sharded = values.strategy == "fsdp"
+    if is_sharded and values.ema_decay is not None:
+        raise ConfigError("train.ema_decay averages whole models, train.strategy fsdp has none; leave out one of them")
+    try:
+        return L.Trainer(
+            default_root_dir=folder,
+            accelerator=values.accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            strategy=ModelParallelStrategy(save_distributed_checkpoint=False) if is_sharded else values.strategy,
+            precision=_PRECISION[values.precision],
+            max_epochs=values.epochs,
+            accumulate_grad_batches=values.accumulate,
+            gradient_clip_val=values.clip_norm,
+            sync_batchnorm=False,  # Lightning's loses the activation of timm's norms, and runs on GPUs only
+            log_every_n_steps=log_every,
+            num_sanity_val_steps=0,  # the whole loop is tested; a sanity check would count into the scores
+            use_distributed_sampler=False,  # our samplers know the processes, and repeat no validation image
+            logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            enable_model_summary=False,
+            enable_progress_bar=any(isinstance(callback, RichProgressBar) for callback in callbacks),
+        )
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"train.accelerator {values.accelerator!r}, train.devices {values.devices!r}, train.precision "
+            f"{values.precision!r}: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _devices_and_nodes(values: TrainConfig) -> tuple[int | Literal["auto"], int]:
+    """As the recipe says, or as torchrun has started processes."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return values.devices, values.nodes
+    here, everywhere = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+    return here, everywhere // here
+
+
+@contextlib.contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keep back what Lightning says about choices that we made."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in _EXPECTED_WARNINGS:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+_EXPECTED_WARNINGS = (
+    r".*isinstance\(treespec, LeafSpec\).*",  # Lightning's, about its own use of torch
+    r".*overrides the configure_model callback.*",  # which shards in a strategy that refuses averaging
+    r".*does not have many workers.*",  # a recipe may choose so; toy streets are kept in memory
+    r".*your dataloader is not resumable.*",  # it is: Checkpoints tells the sampler where to go on
+    r".*exists and is not empty.*",  # the run's own folder
+    r".*Checkpoint directory.*",
+    r".*GPU available but not used.*",  # a recipe may choose so
+)
