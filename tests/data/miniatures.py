@@ -133,6 +133,17 @@ def camvid_original(root: Path) -> RawIds:
     return _written(CAMVID_SPLITS, "camvid_original", save)
 
 
+MEMBRANE_SPLITS = {"train": ["0", "2", "19"], "val": ["20", "24"], "test": ["25", "29"]}
+
+
+def isbi_membranes(root: Path) -> RawIds:
+    def save(_: str, name: str, raw: np.ndarray) -> None:
+        save_picture(root / "images" / f"{name}.png", name)
+        save_png(root / "labels" / f"{name}.png", (255 * raw).astype(np.uint8))
+
+    return _written(MEMBRANE_SPLITS, "isbi_membranes", save)
+
+
 KITTI_NAMES = [f"{index:06d}_10" for index in range(10)]
 
 
@@ -247,6 +258,7 @@ MINIATURES: dict[str, Miniature] = {
     "camvid": Miniature(camvid, CAMVID_SPLITS),
     "camvid_original": Miniature(camvid_original, CAMVID_SPLITS),
     "kitti": Miniature(kitti, {"train": [*KITTI_NAMES[:4], *KITTI_NAMES[6:]], "val": KITTI_NAMES[4:6]}, {"fold": 2}),
+    "isbi_membranes": Miniature(isbi_membranes, MEMBRANE_SPLITS),
     "bdd100k": Miniature(bdd100k, BDD_SPLITS),
     "ade20k": Miniature(ade20k, ADE_SPLITS),
     "pascal_context": Miniature(pascal_context, VOC_SPLITS),

@@ -348,3 +348,16 @@ def test_camvid_is_parted_by_drive(layout, tmp_path):
         build(layout, tmp_path, "val_without_0016E5")
     with pytest.raises(DataError):
         build(layout, tmp_path, "tests_of_0016E5")
+
+
+def test_membranes_are_parted_by_number_and_read_from_black_and_white(tmp_path):
+    MINIATURES["isbi_membranes"].write(tmp_path)
+    with pytest.raises(DataError, match="no split 'all'"):
+        build("isbi_membranes", tmp_path, "all")
+    write_png(tmp_path / "labels" / "20.png", np.full(miniatures.SIZE_HW, 7, np.uint8))
+    with pytest.raises(DataError, match=r"20\.png: the values 7; 0 \(membrane\) and 255 \(cell\) alone expected"):
+        build("isbi_membranes", tmp_path, "val").sample(0)
+    (tmp_path / "images" / "20.png").rename(tmp_path / "images" / "x.png")
+    (tmp_path / "labels" / "20.png").rename(tmp_path / "labels" / "x.png")
+    with pytest.raises(DataError, match="images named x; numbers"):
+        build("isbi_membranes", tmp_path, "val")

@@ -32,6 +32,7 @@ CLASSES = {
     "pascal_context": 59,
     "coco_stuff10k": 171,
     "mapillary": 65,
+    "isbi_membranes": 2,
 }
 LABEL_TABLES = {"kitti": "cityscapes"}  # where a layout has another's
 TRAINING_IMAGES = {
@@ -48,6 +49,7 @@ SMALL = (
     "model.backbone_weights=null",
     "model.weights=null",
     "model.weights_partial=false",
+    "model.backbone_padding=own",
     "model.output_stride=32",
     "model.channels=8",
     "model.context_channels=null",

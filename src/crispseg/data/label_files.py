@@ -21,6 +21,7 @@ from crispseg.wording import some
 __all__ = [
     "CAMVID_COLOURS",
     "CAMVID_FORMAT",
+    "MEMBRANE_FORMAT",
     "NO_CLASS",
     "PNG_FORMAT",
     "LabelFormat",
@@ -151,6 +152,25 @@ def _camvid_table() -> npt.NDArray[np.uint8]:
 
 CAMVID_FORMAT = LabelFormat(_read_camvid, image_size_hw)
 """The colours of the original CamVid."""
+
+
+def read_membranes(path: Path) -> RawIds:
+    """Read a label file of the ISBI 2012 membranes, 0 on membranes and 255 in cells.
+
+    Returns:
+        (H, W) uint16: 0 membrane, 1 cell; elsewhere 255 means ignored.
+
+    Raises:
+        DataError: if the file is broken, or holds other values.
+    """
+    values = read_label_ids(path)
+    if others := np.setdiff1d(values, (0, 255)).tolist():
+        raise DataError(f"{path}: the values {some(others, 8, str)}; 0 (membrane) and 255 (cell) alone expected")
+    return np.asarray(values == 255, dtype=np.uint16)
+
+
+MEMBRANE_FORMAT = LabelFormat(read_membranes, image_size_hw)
+"""Membranes of ISBI 2012 in black on white cells."""
 
 
 def mat_format(key: str) -> LabelFormat:

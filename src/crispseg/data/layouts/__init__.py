@@ -9,8 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crispseg.config import DataConfig
-from crispseg.data.label_files import CAMVID_FORMAT, PNG_FORMAT, LabelFormat, mat_format
-from crispseg.data.layouts.choices import camvid_split, coco_stuff_split, kitti_fold, of_drives, pascal_context_split
+from crispseg.data.label_files import CAMVID_FORMAT, MEMBRANE_FORMAT, PNG_FORMAT, LabelFormat, mat_format
+from crispseg.data.layouts.choices import (
+    camvid_split,
+    coco_stuff_split,
+    kitti_fold,
+    numbered_split,
+    of_drives,
+    pascal_context_split,
+)
 from crispseg.data.layouts.files import IMAGE_ENDINGS, FindRecords, PairedFolders, existing_root, first_existing
 from crispseg.data.records import FileSource, Record, SampleSource
 from crispseg.data.toy_streets import ToyStreets
@@ -141,6 +148,16 @@ LAYOUTS: dict[str, Layout] = {
         "folders 701_StillsRaw_full and LabeledApproved_full",
         of_drives(camvid_split(PairedFolders(("701_StillsRaw_full",), ("LabeledApproved_full",), _PNG, ("_L.png",)))),
         CAMVID_FORMAT,
+    ),
+    "isbi_membranes": _of_files(
+        "isbi_membranes",
+        "folders images and labels with PNG files",
+        numbered_split(
+            PairedFolders(("images",), ("labels",), _PNG, _PNG),
+            "isbi_membranes",
+            {"train": range(20), "val": range(20, 25), "test": range(25, 30)},
+        ),
+        MEMBRANE_FORMAT,
     ),
     "kitti": _of_files(
         "cityscapes",

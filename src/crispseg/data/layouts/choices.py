@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from crispseg.config import DataConfig
@@ -11,7 +12,15 @@ from crispseg.data.records import Record
 from crispseg.errors import DataError
 from crispseg.wording import nearest_name, some
 
-__all__ = ["camvid_split", "camvid_split_of", "coco_stuff_split", "kitti_fold", "of_drives", "pascal_context_split"]
+__all__ = [
+    "camvid_split",
+    "camvid_split_of",
+    "coco_stuff_split",
+    "kitti_fold",
+    "numbered_split",
+    "of_drives",
+    "pascal_context_split",
+]
 
 
 def camvid_split(find_all: PairedFolders) -> FindRecords:
@@ -99,6 +108,20 @@ def kitti_fold(find_all: PairedFolders) -> FindRecords:
         return _not_empty(
             chosen, f"{root}: {len(records)} images in {config.folds} folds (data.folds) leave none for {split!r}"
         )
+
+    return find
+
+
+def numbered_split(find_all: PairedFolders, layout: str, splits: Mapping[str, range]) -> FindRecords:
+    """Splits by the numbers that are the images' names, for a data set that lies in one folder."""
+
+    def find(config: DataConfig, root: Path, split: str) -> list[Record]:
+        _known_split(layout, split, tuple(splits))
+        records = find_all(config, root, split)
+        if strange := [record.name for record in records if not record.name.isdecimal()]:
+            raise DataError(f"{root}: images named {some(strange)}; numbers such as 0 and 29 expected")
+        chosen = [record for record in records if int(record.name) in splits[split]]
+        return _not_empty(chosen, f"{root}: none of the images belongs to the split {split!r}")
 
     return find
 
