@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crispseg.context.base import Context
+from crispseg.errors import ConfigError
 from crispseg.layers.conv import ConvNormAct
 from crispseg.ops.resize import resize
 
@@ -37,6 +38,8 @@ class PyramidPooling(Context):
         stride: see `Context`.
         extra_channels: see `Context`.
         bins: regions per side.
+        branch_channels: width of each region's branch; None: as PSPNet, so that all of them are as wide as the map.
+        merge_kernel_size: of the convolution that merges: 3 in PSPNet; 1 fits the costs of Decoupled's PSPNet.
     """
 
     def __init__(
@@ -47,13 +50,19 @@ class PyramidPooling(Context):
         extra_channels: int = 0,
         *,
         bins: tuple[int, ...] = (1, 2, 3, 6),
+        branch_channels: int | None = None,
+        merge_kernel_size: int = 3,
     ) -> None:
         super().__init__(in_channels, channels, stride, extra_channels)
+        if branch_channels is not None and branch_channels < 1:
+            raise ConfigError(f"branch_channels: {branch_channels} found, a positive width or none expected")
+        if merge_kernel_size not in (1, 3):
+            raise ConfigError(f"merge_kernel_size: {merge_kernel_size} found, 1 or 3 expected")
         self.bins = tuple(bins)
-        branch_channels = max(1, in_channels // len(self.bins))
-        self.branches = nn.ModuleList(ConvNormAct(in_channels, branch_channels, 1) for _ in self.bins)
-        merged_channels = in_channels + len(self.bins) * branch_channels + (channels if extra_channels else 0)
-        self.merge = ConvNormAct(merged_channels, channels)
+        width = branch_channels or max(1, in_channels // len(self.bins))
+        self.branches = nn.ModuleList(ConvNormAct(in_channels, width, 1) for _ in self.bins)
+        merged_channels = in_channels + len(self.bins) * width + (channels if extra_channels else 0)
+        self.merge = ConvNormAct(merged_channels, channels, merge_kernel_size)
 
     def forward(self, features: Tensor, extra: Tensor | None = None) -> Tensor:
         """See `Context.forward`."""
@@ -62,6 +71,6 @@ class PyramidPooling(Context):
             resize(branch(functional.adaptive_avg_pool2d(features, bins)), (height, width))  # bins×bins → h×w
             for bins, branch in zip(self.bins, self.branches, strict=True)
         ]
-        known = torch.cat([features, *pooled, *self.extra_features(features, extra)], dim=1)  # about 2·in_channels wide
+        known = torch.cat([features, *pooled, *self.extra_features(features, extra)], dim=1)
         merged: Tensor = self.merge(known)  # (N, C, h, w)
         return merged

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from crispseg.context import Context
+from crispseg.errors import ConfigError
 from crispseg.layers.conv import ConvNormAct
 from crispseg.ops.resize import resize
 from crispseg.types import FeatureInfo, Features, FeaturesInfo, MapInfo, SegmentationOutput
 
-__all__ = ["AuxiliaryClassifier", "Decoder", "Head"]
+__all__ = ["AuxiliaryClassifier", "Decoder", "Head", "checked_level", "image_size"]
 
 
 class Head(nn.Module):
@@ -108,6 +109,18 @@ class Decoder(nn.Module):
         merged = torch.cat([detail, resize(coarse, image_size(detail))], dim=1)  # (N, 48 + coarse_channels, h, w)
         logits: Tensor = self.classify(self.refine(merged))  # (N, K, h, w)
         return logits
+
+
+def checked_level(name: str, index: int, info: FeaturesInfo) -> int:
+    """An option that chooses one of the backbone's levels, counted from the shallowest, or from the deepest by −1.
+
+    Raises:
+        ConfigError: if there is no such level.
+    """
+    count = len(info.levels)
+    if not -count <= index < count:
+        raise ConfigError(f"{name}: {index} found, an index into the backbone's {count} levels expected")
+    return index % count
 
 
 def image_size(images: Tensor) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from crispseg.context import Context
 from crispseg.errors import ConfigError
-from crispseg.heads.base import Head, image_size
+from crispseg.heads.base import Head, checked_level, image_size
 from crispseg.layers.body import BodyLayer, DeformableBody, Downsampling, FlowBody, PropagatedBody, Upsampling
 from crispseg.layers.conv import ConvNormAct
 from crispseg.ops.resize import resize
@@ -45,6 +45,7 @@ class Decoupled(Head):
         downsample_count: of the flow's encoder (table 1e).
         upsample: of the flow's decoder (table 1d).
         fine: whether low-level detail joins the edge (table 1b, "w/o F_fine").
+        low_level: where that detail comes from, and at which size the parts merge; an index into ``info.levels``.
     """
 
     default_context = "aspp"
@@ -63,11 +64,13 @@ class Decoupled(Head):
         downsample_count: int = 2,
         upsample: Upsampling = "bilinear",
         fine: bool = True,
+        low_level: int = 0,
     ) -> None:
         super().__init__(info, num_classes, context, channels=channels, auxiliary=auxiliary)
         width = context.out_channels
         self.generate_body = _body_generator(body, width, downsample, downsample_count, upsample)
-        self.detail = ConvNormAct(info.low.channels, 48, 1) if fine else None
+        self.low_level = checked_level("low_level", low_level, info)
+        self.detail = ConvNormAct(info.levels[self.low_level].channels, 48, 1) if fine else None
         self.merge_edge = nn.Conv2d(width + (48 if fine else 0), width, 1, bias=False)
         self.classify_edge = nn.Sequential(ConvNormAct(width, 48), nn.Conv2d(48, 1, 1))
         self.classify_body = nn.Sequential(ConvNormAct(width, channels), nn.Conv2d(channels, num_classes, 1))
@@ -81,10 +84,11 @@ class Decoupled(Head):
 
     def forward(self, features: Features, images: Tensor, *, with_maps: bool = False) -> SegmentationOutput:
         """See `Head.forward`."""
-        size_hw, low_hw = image_size(images), image_size(features.low)
+        size_hw, low = image_size(images), features.levels[self.low_level]
+        low_hw = image_size(low)
         feature = self.context(features.top)  # F: (N, C, h, w) of the top level
         body, shown = self.generate_body(feature)  # (N, C, h, w)
-        edge = self._edge(feature - body, features.low)  # (N, C, h_low, w_low)
+        edge = self._edge(feature - body, low)  # (N, C, h_low, w_low)
         merged = resize(body, low_hw) + edge
         both = torch.cat([resize(feature, low_hw), merged], dim=1)  # (N, 2C, h_low, w_low)
         logits = self.classify(self.refine(both))  # (N, K, h_low, w_low)
