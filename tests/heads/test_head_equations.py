@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from crispseg.errors import ConfigError
 from crispseg.models import create_model
 
 SMALL = {"backbone": "resnet10t", "channels": 8, "output_stride": 16, "num_classes": 3}
@@ -77,11 +78,54 @@ def test_gscnn_takes_any_three_levels():
     assert model(IMAGES).logits.shape == (1, 3, 64, 96)
 
 
+@pytest.mark.parametrize(("head", "part"), [("deeplabv3plus", "decoder.detail"), ("decoupled", "detail")])
+def test_the_level_of_the_detail_can_be_chosen(head, part):
+    """Stride 4 of WideResNet-38, whose shallowest level has stride 2: the costs of Decoupled's table 2a ask for it."""
+    model = create_model(head, backbone="resnet10t", channels=8, num_classes=3, head_options={"low_level": 1}).eval()
+    detail = model.head.get_submodule(part)
+    seen = outputs_of({"detail": detail}, lambda: model(IMAGES))
+    assert detail[0].in_channels == model.backbone.info.levels[1].channels
+    assert seen["detail"][1].shape == (1, 48, 8, 12)
+    with pytest.raises(ConfigError, match="low_level: 4 found, an index into the backbone's 4 levels expected"):
+        create_model(head, backbone="resnet10t", head_options={"low_level": 4})
+
+
 def test_gff_refines_each_level_with_two_convolutions_and_reads_the_context():
     model = create_model("gff", **SMALL).eval()
     assert [len(one) for one in model.head.refine] == [2] * 4
     assert model.head.merge[0].in_channels == 5 * 8
     assert create_model("fpn", **SMALL).head.fuse.num_levels == 5
+
+
+@pytest.mark.parametrize("name", ["concat", "addition"])
+def test_concatenation_and_addition_refine_the_one_fused_map(name):
+    """GFF, "Ablation Study on Feature Fusion Methods": two 3×3 layers to refine *the* fused feature map."""
+    head = create_model(name, **SMALL).head
+    assert [len(one) for one in head.refine] == [2]
+    assert head.merge[0].in_channels == 2 * 8  # that map and the context
+
+
+@pytest.mark.parametrize("name", ["fpn", "gated_fpn"])
+def test_the_pyramids_end_in_kirillovs_sum(name):
+    """Half as wide, at the finest level's size; the five maps of stride 4, 8, 16 and, dilated, 16 and the context's."""
+    model = create_model(name, **{**SMALL, "output_stride": 16}).eval()
+    head = model.head
+    assert [len(way) for way in head.merge.ways] == [1, 1, 2, 2, 2]
+    seen = outputs_of({"merge": head.merge}, lambda: model(IMAGES))
+    assert seen["merge"][1].shape == (1, 4, 16, 24)
+
+
+def test_endings_can_be_chosen_and_are_checked():
+    for name in ("concat", "fpn", "gff"):
+        for ending in ("levels", "finest", "sum"):
+            model = create_model(name, **SMALL, head_options={"ending": ending}).train()
+            model(torch.rand(2, 3, 64, 64)).logits.square().sum().backward()
+            idle = [key for key, p in model.head.named_parameters() if p.grad is None and "auxiliary" not in key]
+            assert idle == []
+    with pytest.raises(ConfigError, match="ending: 'top' found, one of"):
+        create_model("gff", **SMALL, head_options={"ending": "top"})
+    with pytest.raises(ConfigError, match="the dense feature pyramid reads every level"):
+        create_model("gff_dfp", **SMALL, head_options={"ending": "sum"})
 
 
 @pytest.mark.parametrize("name", ["gff", "fpn", "gff_dfp"])
@@ -90,7 +134,7 @@ def test_the_stem_joins_the_fused_map_at_its_own_stride(name):
     head = model.head
     seen = outputs_of({"merge": head.merge, "detail": head.detail, "sharpen": head.sharpen}, lambda: model(IMAGES))
     fused, detail, read = seen["merge"][1], seen["detail"][1], seen["sharpen"][0][0]
-    assert fused.shape == (1, 8, 16, 24)
+    assert fused.shape == (1, 4 if name == "fpn" else 8, 16, 24)
     assert detail.shape == (1, 5, 32, 48)
     raised = torch.nn.functional.interpolate(fused, size=(32, 48), mode="bilinear")
     torch.testing.assert_close(read, torch.cat([raised, detail], dim=1))

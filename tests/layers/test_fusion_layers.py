@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from crispseg.layers.fusion import Addition, Concat, DenseFeaturePyramid, FullFusion, GatedTopDown, TopDown
+from crispseg.layers.fusion import (
+    Addition,
+    Concat,
+    DenseFeaturePyramid,
+    FullFusion,
+    GatedTopDown,
+    StagedSum,
+    TopDown,
+)
 from crispseg.ops.resize import resize
 
 LEVELS, CHANNELS = 3, 4
@@ -105,9 +113,33 @@ def test_every_fusion_keeps_shapes(fusion, num_gates):
     assert all(gate.min() >= 0 and gate.max() <= 1 and gate.shape[1] == 1 for gate in gates)
 
 
+@pytest.mark.parametrize("fusion", [Concat, Addition, TopDown, GatedTopDown, FullFusion])
+def test_the_finest_level_alone_is_the_first_of_all(fusion):
+    levels = [torch.randn(1, CHANNELS, size, size) for size in (9, 5, 3)]
+    whole, alone = fusion(3, CHANNELS).eval(), fusion(3, CHANNELS, only_finest=True).eval()
+    alone.load_state_dict({key: value for key, value in whole.state_dict().items() if key in alone.state_dict()})
+    fused, _ = alone(levels)
+    assert len(fused) == alone.num_fused == 1
+    torch.testing.assert_close(fused[0], whole(levels)[0][0])
+
+
+def test_a_staged_sum_doubles_after_each_convolution():
+    """Kirillov et al. (2019), figure 3, for strides 4, 8, 16: one convolution, one and a doubling, two and two."""
+    ending = StagedSum([4, 8, 16], CHANNELS, 2).eval()
+    levels = [torch.randn(1, CHANNELS, size, size) for size in (8, 4, 2)]
+    assert [len(way) for way in ending.ways] == [1, 1, 2]
+    (first,), (second,), (third, fourth) = ending.ways
+    expected = (
+        first(levels[0]) + resize(second(levels[1]), (8, 8)) + resize(fourth(resize(third(levels[2]), (4, 4))), (8, 8))
+    )
+    torch.testing.assert_close(ending(levels), expected)
+    odd = [torch.randn(1, CHANNELS, *size) for size in ((9, 7), (5, 4), (3, 2))]
+    assert ending(odd).shape == (1, 2, 9, 7)
+
+
 def test_dense_pyramid_reads_what_equation_6_says():
     """y_i depends on y_0 and on X̃_1 … X̃_{i−1}, counted from the top, and on nothing else."""
-    pyramid = DenseFeaturePyramid(2, CHANNELS).eval()
+    pyramid = DenseFeaturePyramid(2, CHANNELS, at_finest=False).eval()
     context = torch.randn(1, CHANNELS, 3, 3, requires_grad=True)
     low, top = (torch.randn(1, CHANNELS, size, size, requires_grad=True) for size in (6, 3))
     outputs = pyramid(context, [low, top])
@@ -118,3 +150,13 @@ def test_dense_pyramid_reads_what_equation_6_says():
         reads.append([gradient is not None and bool(gradient.abs().sum() > 0) for gradient in gradients])
     assert reads == [[True, False, False], [True, True, False], [True, True, True]]
     assert pyramid.convolutions[1][0].in_channels == 2 * CHANNELS
+
+
+def test_every_convolution_of_the_dense_pyramid_runs_at_the_finest_level():
+    """GFF, table 3: 25.4 GFLOPs for 0.8 M parameters are the cells of stride 4."""
+    pyramid = DenseFeaturePyramid(2, CHANNELS).eval()
+    context, low, top = torch.randn(1, CHANNELS, 3, 3), torch.randn(1, CHANNELS, 6, 6), torch.randn(1, CHANNELS, 3, 3)
+    outputs = pyramid(context, [low, top])
+    assert [one.shape[-1] for one in outputs] == [6, 6, 6]
+    larger = [resize(one, (6, 6)) for one in (context, top)]
+    torch.testing.assert_close(outputs[1], pyramid.convolutions[1](torch.cat(larger, dim=1)))

@@ -197,7 +197,7 @@ def test_broken_folders_are_named(folder, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda card: card.update(format_version=99), "format_version is 99, 1 to 1 expected"),
+        (lambda card: card.update(format_version=99), "format_version is 99, 1 to 2 expected"),
         (lambda card: card.pop("label_space"), "has no 'label_space'"),
         (lambda card: card["model"].update(depth=3), "describes no model that this version can build"),
         (lambda card: card["model"].update(head="ggf"), "did you mean 'gff'"),

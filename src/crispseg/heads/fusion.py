@@ -1,8 +1,8 @@
-"""Heads that fuse every level of the backbone: GFF and the fusions that its paper compares with."""
+"""Heads that fuse every level of the backbone: GFF and the fusions that its paper compares with (table 1)."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,19 +18,43 @@ from crispseg.layers.fusion import (
     FullFusion,
     Fusion,
     GatedTopDown,
+    StagedSum,
     TopDown,
 )
 from crispseg.ops.resize import resize
 from crispseg.types import Features, FeaturesInfo, MapInfo, SegmentationOutput
 
-__all__ = ["GFF", "AdditionFusion", "ConcatFusion", "FusionHead", "GFFDense", "GatedPyramid", "Pyramid", "gate_info"]
+__all__ = [
+    "GFF",
+    "AdditionFusion",
+    "ConcatFusion",
+    "Ending",
+    "FusionHead",
+    "GFFDense",
+    "GatedPyramid",
+    "Pyramid",
+    "gate_info",
+]
+
+Ending = Literal["levels", "finest", "sum"]
+"""What becomes of the fused levels before the classifier; see `FusionHead`."""
 
 
 class FusionHead(Head):
-    """Levels and context, fused, refined by two 3×3 convolutions each, concatenated and classified (GFF, figure 3).
+    """Levels, fused and refined, and the context, merged and classified (GFF, figure 3 and table 1).
 
     Every level is projected to one width by a 1×1 convolution. The top-down fusions take the context's map as one more,
-    deepest level, as in the paper's FPN of five maps; the others let it join at the end.
+    deepest level, as in the paper's FPN of five maps; the others let it join at the end. Then, by `ending`:
+
+    - ``levels`` (GFF): every fused level is refined by two 3×3 convolutions, and all are concatenated at the finest
+      size.
+    - ``finest`` (concatenation, addition): the finest fused level alone is; "two 3×3 layers to refine *the* fused
+      feature map".
+    - ``sum`` (FPN): every fused level passes a 3×3 convolution, as in Lin et al. (2017), and rises to the finest size
+      in steps, where all are added: `StagedSum`, half as wide.
+
+    A concatenation is merged by a 1×1 convolution to one width again; the paper does not say how it classifies it.
+    The classifier follows a dropout of channels, as in PSPNet.
 
     Args:
         info: see `Head`.
@@ -39,17 +63,21 @@ class FusionHead(Head):
         channels: width of every level.
         auxiliary: see `Head`; weight 0.4 at stage 3 in the paper.
         levels: which of ``info.levels`` to fuse, from shallow to deep; None: the backbone's four.
+        ending: see above; None: the paper's for this fusion.
         pyramid_kernel_size: of the dense feature pyramid's convolutions.
+        pyramid_at_finest: see `DenseFeaturePyramid`.
         stem_channels: width of the stem's map (stride 2 in a ResNet) that joins the fused one before the classifier,
             for objects thinner than a cell of the shallowest level; 0, as in the paper: it does not.
 
     Attributes:
         fusion: how the levels become one another's.
+        paper_ending: the ending that this fusion has in the paper.
         context_is_level: whether the context's map is fused as the deepest level.
         dense: whether the dense feature pyramid follows.
     """
 
     fusion: ClassVar[type[Fusion]]
+    paper_ending: ClassVar[Ending] = "levels"
     context_is_level: ClassVar[bool] = False
     dense: ClassVar[bool] = False
 
@@ -62,7 +90,9 @@ class FusionHead(Head):
         channels: int = 256,
         auxiliary: bool = True,
         levels: tuple[int, ...] | None = None,
+        ending: Ending | None = None,
         pyramid_kernel_size: int = 1,
+        pyramid_at_finest: bool = True,
         stem_channels: int = 0,
     ) -> None:
         super().__init__(info, num_classes, context, channels=channels, auxiliary=auxiliary)
@@ -71,17 +101,31 @@ class FusionHead(Head):
         self.project_context = (
             ConvNormAct(context.out_channels, channels, 1) if context.out_channels != channels else nn.Identity()
         )
-        num_fused = len(self.level_indices) + int(self.context_is_level)
-        self.fuse = self.fusion(num_fused, channels)
+        self.ending = _ending(ending or self.paper_ending, self.dense)
+        num_levels = len(self.level_indices) + int(self.context_is_level)
+        self.fuse = self.fusion(num_levels, channels, only_finest=self.ending == "finest")
+        num_convolutions = 1 if self.ending == "sum" else 2
         self.refine = nn.ModuleList(
-            nn.Sequential(ConvNormAct(channels, channels), ConvNormAct(channels, channels)) for _ in range(num_fused)
+            nn.Sequential(*(ConvNormAct(channels, channels) for _ in range(num_convolutions)))
+            for _ in range(self.fuse.num_fused)
         )
-        self.pyramid = DenseFeaturePyramid(num_fused, channels, pyramid_kernel_size) if self.dense else None
-        num_merged = num_fused + int(not self.context_is_level)
-        self.merge = ConvNormAct(num_merged * channels, channels, 1)
-        width = max(1, channels // 2) if stem_channels else channels  # half of it at four times the cells
+        self.pyramid = (
+            DenseFeaturePyramid(num_levels, channels, pyramid_kernel_size, at_finest=pyramid_at_finest)
+            if self.dense
+            else None
+        )
+        half = max(1, channels // 2)
+        num_merged = self.fuse.num_fused + int(not self.context_is_level)
+        strides = [*(info.levels[i].stride for i in self.level_indices), info.top.stride]
+        self.merge = (
+            StagedSum(strides, channels, half)
+            if self.ending == "sum"
+            else ConvNormAct(num_merged * channels, channels, 1)
+        )
+        merged_channels = half if self.ending == "sum" else channels
+        width = half if stem_channels else merged_channels  # half of it at four times the cells
         self.detail = ConvNormAct(info.stem.channels, stem_channels, 1) if stem_channels else None
-        self.sharpen = ConvNormAct(channels + stem_channels, width) if stem_channels else None
+        self.sharpen = ConvNormAct(merged_channels + stem_channels, width) if stem_channels else None
         self.classify = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(width, num_classes, 1))
 
     @property
@@ -103,8 +147,7 @@ class FusionHead(Head):
             merged = self.pyramid(context, refined)
         else:
             merged = refined if self.context_is_level else [*refined, context]
-        finest_hw = image_size(levels[0])
-        merged_map = self.merge(torch.cat([resize(one, finest_hw) for one in merged], dim=1))  # (N, C, h_1, w_1)
+        merged_map = self._merge(merged, image_size(levels[0]))  # (N, C, h_1, w_1)
         if self.detail is not None and self.sharpen is not None:
             detail = self.detail(features.stem)  # (N, stem_channels, h_stem, w_stem)
             merged_map = self.sharpen(torch.cat([resize(merged_map, image_size(detail)), detail], dim=1))  # C/2 wide
@@ -114,23 +157,33 @@ class FusionHead(Head):
             maps={f"gate_{number}": gate for number, gate in enumerate(gates, start=1)} if with_maps else {},
         )
 
+    def _merge(self, merged: list[Tensor], finest_hw: tuple[int, int]) -> Tensor:
+        if self.ending == "sum":
+            total: Tensor = self.merge(merged)  # C/2 wide
+            return total
+        together: Tensor = self.merge(torch.cat([resize(one, finest_hw) for one in merged], dim=1))
+        return together
+
 
 class ConcatFusion(FusionHead):
     """Fusion by concatenation (GFF, eq. 2)."""
 
     fusion = Concat
+    paper_ending = "finest"
 
 
 class AdditionFusion(FusionHead):
     """Fusion by addition (GFF, eq. 3)."""
 
     fusion = Addition
+    paper_ending = "finest"
 
 
 class Pyramid(FusionHead):
-    """Feature pyramid network on the context's map (GFF, eq. 4; Lin et al., 2017)."""
+    """Feature pyramid network on the context's map (GFF, eq. 4), ending as that of Kirillov et al. (2017, 2019)."""
 
     fusion = TopDown
+    paper_ending = "sum"
     context_is_level = True
 
 
@@ -138,6 +191,7 @@ class GatedPyramid(FusionHead):
     """Feature pyramid network with gates (GFF, table 1, "Gated FPN")."""
 
     fusion = GatedTopDown
+    paper_ending = "sum"
     context_is_level = True
 
 
@@ -165,6 +219,14 @@ def gate_info(num_levels: int) -> dict[str, MapInfo]:
         )
         for number in range(1, num_levels + 1)
     }
+
+
+def _ending(wanted: Ending, dense: bool) -> Ending:
+    if wanted not in get_args(Ending):
+        raise ConfigError(f"ending: {wanted!r} found, one of {get_args(Ending)} expected")
+    if dense and wanted != "levels":
+        raise ConfigError(f"ending: {wanted!r} found, but the dense feature pyramid reads every level; leave it out")
+    return wanted
 
 
 def _level_indices(wanted: tuple[int, ...] | None, info: FeaturesInfo) -> tuple[int, ...]:

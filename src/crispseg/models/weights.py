@@ -29,12 +29,13 @@ from crispseg.labels import LabelSpace
 from crispseg.models.build import build_model
 from crispseg.models.hub import fetch_files, is_hub_id
 from crispseg.models.segmenter import Segmenter
+from crispseg.models.upgrade import upgraded
 
 __all__ = ["find_folder", "load_model", "load_weights", "read_card", "save_model", "saved_card", "saved_config"]
 
 CARD_NAME = "card.json"
 WEIGHTS_NAME = "weights.safetensors"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _log = logging.getLogger(__name__)
 
 
@@ -228,7 +229,7 @@ def read_card(folder: str | Path) -> dict[str, Any]:
 def _architecture(folder: Path) -> tuple[ModelConfig, LabelSpace]:
     card = read_card(folder)
     try:
-        config = ModelConfig.model_validate(card["model"]).without_sources()
+        config = upgraded(ModelConfig.model_validate(card["model"]), card["format_version"]).without_sources()
         return config, LabelSpace.from_dict(card["label_space"], source=str(folder / CARD_NAME))
     except KeyError as error:
         raise WeightsError(f"{folder / CARD_NAME}: has no {error}; save the model again") from error
