@@ -56,7 +56,10 @@ class PublishedNetwork:
 
 
 _IMAGENET = "ImageNet classification"
-_MAPILLARY = "ImageNet classification; the paper's best models on WideResNet-38 were also trained on Mapillary Vistas"
+_MAPILLARY = (
+    "ImageNet classification, then Mapillary Vistas where the paper says so (GFF, table 8; Decoupled, table 3b); the "
+    "file does not say which"
+)
 _UNCLEAR = (
     "The repository states no clear licence. Without one you may not redistribute the weights or build a product on "
     "them; ask the authors. Cityscapes' own terms allow non-commercial use only"
