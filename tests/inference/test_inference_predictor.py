@@ -330,3 +330,63 @@ def test_predictions_that_do_not_fit_together_are_refused(changes, message):
 def test_predictions_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         make_prediction().labels = None
+
+
+def test_many_images_are_predicted_as_each_alone(tmp_path):
+    """Batched where sizes agree, whatever they were given as, in order."""
+    rng = np.random.default_rng(0)
+    arrays = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in [(9, 7)] * 3 + [(5, 8)] + [(9, 7)] * 4]
+    images = list(arrays)
+    images[1] = torch.from_numpy(arrays[1]).permute(2, 0, 1).float() / 255
+    cv2.imwrite(str(tmp_path / "a.png"), arrays[2][..., ::-1])
+    images[2] = tmp_path / "a.png"
+    seen = []
+
+    class Spied(Convolution):
+        def forward(self, images):
+            seen.append(tuple(images.shape))
+            return super().forward(images)
+
+    predictor = Predictor(Spied(), keep_probability=True)
+    many = dict(predictor.predict_many(images, batch_size=3))
+    assert seen == [(3, 3, 9, 7), (1, 3, 5, 8), (3, 3, 9, 7), (1, 3, 9, 7)]
+    assert list(many) == list(range(8))
+    for position, prediction in many.items():
+        alone = predictor(images[position])
+        np.testing.assert_array_equal(prediction.labels, alone.labels)
+        np.testing.assert_allclose(prediction.probability, alone.probability, atol=1e-6)
+        np.testing.assert_array_equal(prediction.image, arrays[position])
+
+
+def test_many_images_are_read_as_they_are_needed_and_never_more_than_a_batch(monkeypatch):
+    monkeypatch.setattr("crispseg.inference.predictor.BATCH_PIXELS", 20)
+    handed_out = []
+
+    def images():
+        for index in range(100):
+            handed_out.append(index)
+            yield np.full((2, 4, 3), index, dtype=np.uint8)  # two fit
+
+    predictions = Predictor(pointwise, SPACE).predict_many(images())
+    assert next(predictions)[0] == 0
+    assert len(handed_out) == 3
+    assert [next(predictions)[0] for _ in range(5)] == [1, 2, 3, 4, 5]
+    assert len(handed_out) == 7
+
+
+def test_a_broken_image_among_many_is_left_out_on_demand(tmp_path):
+    good, bad = np.zeros((2, 2, 3), dtype=np.uint8), tmp_path / "none.png"
+    problems = []
+    predictor = Predictor(pointwise, SPACE)
+    many = predictor.predict_many(
+        [good, bad, good], on_error=lambda position, error: problems.append((position, error))
+    )
+    assert [position for position, _ in many] == [0, 2]
+    assert [position for position, _ in problems] == [1]
+    assert "none.png" in str(problems[0][1])
+    strict = predictor.predict_many([good, bad, good])
+    assert next(strict)[0] == 0
+    with pytest.raises(DataError, match=r"none\.png"):
+        next(strict)
+    with pytest.raises(ConfigError, match="batch_size is 0"):
+        next(predictor.predict_many([good], batch_size=0))

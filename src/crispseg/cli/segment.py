@@ -47,17 +47,16 @@ def segment(
     predictor = Predictor(network, scales=scale_values, flip=flip, window_hw=window)
 
     broken: list[str] = []
+    stems = [str(out / target) for target in targets]
     with make_progress() as progress:
-        for target, source in progress.track(targets.items(), description="segmenting", total=len(targets)):
-            try:
-                prediction = predictor(source)
-            except (DataError, OSError) as error:
-                broken.append(str(error))
-                continue
-            stem = str(out / target)
+        task = progress.add_task("segmenting", total=len(stems))
+        predictions = predictor.predict_many(targets.values(), on_error=lambda _, error: broken.append(str(error)))
+        for position, prediction in predictions:
+            stem = stems[position]
             prediction.save(f"{stem}_labels.png")
             write_png(f"{stem}_overlay.png", prediction.overlay())
             write_png(f"{stem}_boundaries.png", np.rint(255 * prediction.boundaries()).astype(np.uint8))
+            progress.update(task, completed=position + 1)
 
     done = len(targets) - len(broken)
     out_console().print(f"{done} of {len(targets)} images segmented into {out}", soft_wrap=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,12 @@ from crispseg.ops.windows import place_windows, stitch_windows
 from crispseg.pictures.colour import Picture
 from crispseg.types import SegmentationOutput
 
-__all__ = ["Predictor"]
+__all__ = ["BATCH_PIXELS", "Predictor"]
+
+BATCH_PIXELS = 2**20
+"""Most pixels of a batch of several images: with 19 classes their probabilities take 80 MB, a few times over."""
+
+AnyImage: TypeAlias = "str | os.PathLike[str] | npt.NDArray[np.uint8] | Tensor"
 
 
 class Predictor:
@@ -106,7 +112,7 @@ class Predictor:
                 return values.device
         return torch.device("cpu")
 
-    def __call__(self, image: str | os.PathLike[str] | npt.NDArray[np.uint8] | Tensor) -> Prediction:
+    def __call__(self, image: AnyImage) -> Prediction:
         """Segment one image.
 
         Args:
@@ -120,29 +126,88 @@ class Predictor:
             ConfigError: if there is no label table, or the model's output does not fit it or the contract.
             WeightsError: if the model's output is not finite.
         """
-        batch, picture = _to_batch(image)
+        return self._predictions([_to_batch(image)])[0]
+
+    def predict_many(
+        self,
+        images: Iterable[AnyImage],
+        batch_size: int = 8,
+        on_error: Callable[[int, DataError | OSError], object] | None = None,
+    ) -> Iterator[tuple[int, Prediction]]:
+        """Segment one image after another, those of one size that follow each other in batches.
+
+        The predictions are those of single images, up to the rounding of floats. No more than a batch is in memory: at
+        most `batch_size` images and, unless it is a single image, `BATCH_PIXELS` pixels.
+
+        Args:
+            images: paths, arrays or tensors, as for a single image; read as they are needed.
+            batch_size: most images that the model sees at once.
+            on_error: called with the position and the error of an image that cannot be read, which is then left out.
+                None: the error is raised.
+
+        Yields:
+            Position from 0 and prediction, in order.
+
+        Raises:
+            DataError, ConfigError, WeightsError: as for a single image, after the images before it were given.
+
+        Example:
+            >>> def dark(images: Tensor) -> SegmentationOutput:
+            ...     return SegmentationOutput(logits=torch.cat((images[:, :1], 1 - images[:, :1]), dim=1))
+            >>> two = LabelSpace.from_dict({"name": "two", "classes": ["bright", "dark"]})
+            >>> images = [np.full((2, 2, 3), grey, dtype=np.uint8) for grey in (10, 200)]
+            >>> [(position, int(one.labels[0, 0])) for position, one in Predictor(dark, two).predict_many(images)]
+            [(0, 1), (1, 0)]
+        """
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; 1 or more expected")
+        waiting: list[tuple[int, _Input]] = []
+        for position, image in enumerate(images):
+            try:
+                one = _to_batch(image)
+            except (DataError, OSError) as error:
+                if on_error is None:
+                    yield from self._of_waiting(waiting)
+                    raise
+                on_error(position, error)
+                continue
+            if waiting and not _fits(one, waiting[0][1], len(waiting), batch_size):
+                yield from self._of_waiting(waiting)
+                waiting = []
+            waiting.append((position, one))
+        yield from self._of_waiting(waiting)
+
+    def _of_waiting(self, waiting: Sequence[tuple[int, _Input]]) -> Iterator[tuple[int, Prediction]]:
+        predictions = self._predictions([one for _, one in waiting]) if waiting else []
+        yield from ((position, one) for (position, _), one in zip(waiting, predictions, strict=True))
+
+    def _predictions(self, inputs: Sequence[_Input]) -> list[Prediction]:
+        """Of images of one size."""
         label_space = self.label_space
         with self._ready():
-            probability, *rest = self._probabilities(batch.to(self.device))
-        if probability.shape[1] != label_space.num_classes:
+            probabilities, *rest = self._probabilities(torch.cat([one.batch for one in inputs]).to(self.device))
+        if probabilities.shape[1] != label_space.num_classes:
             raise ConfigError(
-                f"the model predicts {probability.shape[1]} classes, but the label table {label_space.name!r} has "
+                f"the model predicts {probabilities.shape[1]} classes, but the label table {label_space.name!r} has "
                 f"{label_space.num_classes}; give the table that it was trained with"
             )
-        confidence, labels = probability[0].max(dim=0)
-        if not bool(confidence.isfinite().all()):
+        confidences, labels = probabilities.max(dim=1)  # (N, H, W) each
+        if not bool(confidences.isfinite().all()):
             raise WeightsError(
                 "the model's logits are not finite; its weights are broken, or it overflowed in 16 bits: "
                 "load it again, or run it in float32"
             )
-        return Prediction(
-            labels=labels.to(torch.uint8).cpu().numpy(),
-            confidence=confidence.cpu().numpy(),
-            image=picture,
-            label_space=label_space,
-            boundary_probability=rest[0][0, 0].cpu().numpy() if rest else None,
-            probability=probability[0].cpu().numpy() if self.keep_probability else None,
-        )
+        return [
+            Prediction(
+                labels=labels[index].to(torch.uint8).cpu().numpy(),
+                confidence=confidences[index].cpu().numpy(),
+                image=one.picture,
+                label_space=label_space,
+                boundary_probability=rest[0][index, 0].cpu().numpy() if rest else None,
+                probability=probabilities[index].cpu().numpy() if self.keep_probability else None,
+            )
+            for index, one in enumerate(inputs)
+        ]
 
     def predict_batch(self, images: Tensor) -> Tensor:
         """Class probabilities of images of one size.
@@ -235,8 +300,21 @@ def _label_space_of(model: object) -> LabelSpace | None:
     return own if isinstance(own, LabelSpace) else None
 
 
-def _to_batch(image: str | os.PathLike[str] | npt.NDArray[np.uint8] | Tensor) -> tuple[Tensor, Picture]:
-    """A batch of one (1, 3, H, W) in [0, 1], and the same as a picture."""
+class _Input(NamedTuple):
+    """An image as a batch of one, (1, 3, H, W) in [0, 1], and as a picture."""
+
+    batch: Tensor
+    picture: Picture
+
+
+def _fits(one: _Input, first: _Input, waiting: int, batch_size: int) -> bool:
+    """Whether an image may join a batch that begins with `first`."""
+    height, width, _ = one.picture.shape
+    is_alike = one.batch.shape == first.batch.shape and one.batch.device == first.batch.device
+    return is_alike and waiting < batch_size and (waiting + 1) * height * width <= BATCH_PIXELS
+
+
+def _to_batch(image: AnyImage) -> _Input:
     if isinstance(image, (str, os.PathLike)):
         image = read_image(image)
     if isinstance(image, np.ndarray):
@@ -247,7 +325,7 @@ def _to_batch(image: str | os.PathLike[str] | npt.NDArray[np.uint8] | Tensor) ->
             )
         picture = np.ascontiguousarray(image)
         # A copy: the picture may be read-only, and torch warns of tensors that share such memory.
-        return torch.tensor(picture).permute(2, 0, 1)[None].float() / 255, picture
+        return _Input(torch.tensor(picture).permute(2, 0, 1)[None].float() / 255, picture)
     if not isinstance(image, Tensor):
         raise DataError(
             f"image is a {type(image).__name__}; a path, a uint8 (H, W, 3) array or a float tensor expected"
@@ -263,7 +341,7 @@ def _to_batch(image: str | os.PathLike[str] | npt.NDArray[np.uint8] | Tensor) ->
     if not (lowest >= -_ROUNDING and highest <= 1 + _ROUNDING):
         raise DataError(f"image holds {lowest:.4g} to {highest:.4g}; RGB in [0, 1] expected, divide by 255 if need be")
     scaled = (batch[0].clamp(0, 1) * 255).round().to(torch.uint8)
-    return batch, scaled.permute(1, 2, 0).contiguous().cpu().numpy()
+    return _Input(batch, scaled.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
 _ROUNDING = 1e-3  # resampling may overshoot by a little
