@@ -1,8 +1,7 @@
-"""The rows of the CamVid comparison and its two protocols, as data, and the recipe that each row is trained with.
+"""The rows of the CamVid comparison and its protocols, as data, and the recipe that each row is trained with.
 
 A row changes the network and the loss of its own system. Everything else, from augmentation to schedule, is the
-protocol's: the same for all rows. Nothing is pretrained, and the auxiliary classifier is off everywhere, for only some
-of the papers use it.
+protocol's: the same for all rows. The auxiliary classifier is off everywhere, for only some of the papers use it.
 """
 
 from __future__ import annotations
@@ -120,6 +119,7 @@ class Protocol:
         backbones: values of the section ``model`` by the backbone's name, in the order in which they are run.
         rows: their names.
         values: the other sections of the recipe.
+        start: what the backbone starts from, for tables and descriptions.
     """
 
     title: str
@@ -127,6 +127,7 @@ class Protocol:
     backbones: Mapping[str, Mapping[str, Any]]
     rows: tuple[str, ...]
     values: Mapping[str, Mapping[str, Any]]
+    start: str = "no pretraining"
 
 
 def _values(
@@ -163,6 +164,12 @@ def _values(
     }
 
 
+def _pretrained(values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """A backbone that knows something is moved less than what starts fresh."""
+    values["train"] |= {"backbone_lr_factor": 0.3}
+    return values
+
+
 PROTOCOLS: dict[str, Protocol] = {
     "full": Protocol(
         "Full protocol: 480×360, 150 epochs, GPU",
@@ -180,6 +187,22 @@ PROTOCOLS: dict[str, Protocol] = {
         {"resnet18": {"output_stride": 16, "channels": 64}},
         ("pspnet", "gff", "gff_stem", "deeplabv3plus", "deeplabv3plus_decoupled", "gscnn"),
         _values((180, 240), epochs=12, batch_size=4, validate_every=4, workers=1),
+    ),
+    # Stride 16 and levels twice as wide as the reduced protocol's: at stride 32 a body has nothing to warp.
+    "pretrained": Protocol(
+        "Pretrained protocol: 240×180, 6 epochs, CPU",
+        (180, 240),
+        {
+            "tf_efficientnet_lite0": {
+                "output_stride": 16,
+                "channels": 128,
+                "backbone_padding": "centred",
+                "pretrained": True,
+            }
+        },
+        ("pspnet", "gff", "gff_dfp", "deeplabv3plus", "deeplabv3plus_decoupled", "gscnn"),
+        _pretrained(_values((180, 240), epochs=6, batch_size=4, validate_every=3, workers=0)),
+        start="ImageNet weights",
     ),
 }
 
@@ -242,7 +265,7 @@ def recipe_of(job: Job, root: str | Path, overrides: Sequence[str] = ()) -> Reci
     protocol, row = PROTOCOLS[job.protocol], ROWS[job.row]
     values: dict[str, Any] = deepcopy({name: dict(section) for name, section in protocol.values.items()})
     values["name"] = "_".join(("camvid", *job.path.parts))
-    values["description"] = f"{row.title}, {job.backbone}, no pretraining"
+    values["description"] = f"{row.title}, {job.backbone}, {protocol.start}"
     head_options = {"auxiliary": False, **row.model.get("head_options", {})}
     values["model"] = {"backbone": job.backbone, **protocol.backbones[job.backbone], **row.model}
     values["model"]["head_options"] = head_options
@@ -253,12 +276,18 @@ def recipe_of(job: Job, root: str | Path, overrides: Sequence[str] = ()) -> Reci
 
 
 def other_values(found: Recipe, expected: Recipe) -> dict[str, tuple[Any, Any]]:
-    """Where two recipes would train differently: key → both values. Places and workers do not count."""
+    """Where two recipes would train differently: key → both values. Places, weight files and workers do not count."""
     differing = differing_keys(found, expected)
     return {key: values for key, values in differing.items() if key not in _WITHOUT_INFLUENCE}
 
 
-_WITHOUT_INFLUENCE = ("name", "description", *(f"data.{key}" for key in ("root", "workers", "cache", "check")))
+# A result tells the file of backbone weights by its checksum.
+_WITHOUT_INFLUENCE = (
+    "name",
+    "description",
+    "model.backbone_weights",
+    *(f"data.{key}" for key in ("root", "workers", "cache", "check")),
+)
 
 
 def _known(kind: str, name: str, names: Mapping[str, Any] | Sequence[str]) -> str:

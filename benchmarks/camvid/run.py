@@ -1,8 +1,9 @@
-"""Trains the rows of docs/results/camvid.md on CamVid, from random weights, and writes a result for each row and seed.
+"""Trains the rows of docs/results/camvid.md on CamVid, and writes a result for each row and seed.
 
     python benchmarks/camvid/run.py reduced --root data/camvid
     python benchmarks/camvid/run.py full --root data/camvid --rows pspnet gff --seeds 0 --limit-minutes 25
     python benchmarks/camvid/run.py full --root data/camvid --list
+    python benchmarks/camvid/run.py pretrained --root data/camvid --backbone-weights tf_efficientnet_lite0.safetensors
 
 Rows that are done are skipped, a run that was stopped goes on, and a row that diverges is recorded as such. What a row
 leaves is ``RESULTS/PROTOCOL/BACKBONE/ROW/seedN/``: ``result.json``, and ``images.jsonl`` with the counts of every
@@ -16,6 +17,7 @@ huggingface-hub, safetensors and jinja2.)
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
 import shutil
@@ -89,8 +91,10 @@ def run_job(job: Job, arguments: argparse.Namespace) -> None:
         CrispsegError: if it was stopped, or could not begin.
     """
     recipe = recipe_of(job, image_root(arguments), arguments.set)
+    if arguments.backbone_weights is not None:
+        recipe = _with(recipe, "model", backbone_weights=str(arguments.backbone_weights))
     if arguments.workers is not None:
-        recipe = _with_data(recipe, workers=arguments.workers)
+        recipe = _with(recipe, "data", workers=arguments.workers)
     folder = arguments.runs / job.path
     found: dict[str, object]
     try:
@@ -111,13 +115,13 @@ def run_job(job: Job, arguments: argparse.Namespace) -> None:
         "row": job.row,
         "seed": job.seed,
         "title": ROWS[job.row].title,
-        "pretrained": False,
+        "pretrained": _start_of(recipe),
         **found,
         "hardware": hardware(),
         "versions": versions(),
         "commit": arguments.commit or source_state(),
         "images": json.loads(note.read_text(encoding="utf-8")) if note.is_file() else "the original files",
-        "recipe": _with_data(recipe, root=None).model_dump(mode="json"),  # where they lay is the machine's business
+        "recipe": _without_places(recipe).model_dump(mode="json"),
         "curve": curve,
     }
     with atomic_folder(arguments.results / job.path) as results:
@@ -130,9 +134,21 @@ def run_job(job: Job, arguments: argparse.Namespace) -> None:
     print(f"mIoU {100 * scores['mean_iou']:.2f} %" if isinstance(scores, dict) else f"failed: {result['failed']}")
 
 
-def _with_data(recipe: Recipe, **values: object) -> Recipe:
-    """The recipe with other values in its ``data`` section."""
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update=values)})
+def _with(recipe: Recipe, section: str, **values: object) -> Recipe:
+    """The recipe with other values in a section."""
+    return recipe.model_copy(update={section: getattr(recipe, section).model_copy(update=values)})
+
+
+def _without_places(recipe: Recipe) -> Recipe:
+    """Where images and weights lay is the machine's business."""
+    return _with(_with(recipe, "data", root=None), "model", backbone_weights=None)
+
+
+def _start_of(recipe: Recipe) -> object:
+    """What the backbone started from: False, timm's name, or the checksum of a file."""
+    if (path := recipe.model.backbone_weights) is not None:
+        return {"file": Path(path).name, "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+    return recipe.model.backbone if recipe.model.pretrained else False
 
 
 def _scored(job: Job, recipe: Recipe, folder: Path) -> dict[str, object]:
@@ -209,6 +225,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=Path, default=Path("runs/camvid/work"), help="checkpoints and models")
     parser.add_argument("--limit-minutes", type=float, default=float("inf"), help="begin no row that ends after this")
     parser.add_argument("--workers", type=int, help="processes that prepare images")
+    parser.add_argument("--backbone-weights", type=Path, metavar="FILE", help="instead of fetching timm's")
     parser.add_argument("--commit", help="of the sources, where there is no git to ask")
     parser.add_argument("--keep-checkpoints", action="store_true", help="of rows that are done")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="to try the chain out")

@@ -57,11 +57,11 @@ def all_sections(folder: Path, page: Path, resamples: int = 2000, overrides: Seq
     ]
     for name, backbone, results in sorted(sections, key=lambda section: not section[2]):  # what was run comes first
         protocol = PROTOCOLS[name]
-        parts.append(f"### {protocol.title}: {backbone}\n\nNo pretrained weights in any row. {_run_on(results)}\n")
+        parts.append(f"### {protocol.title}: {backbone}\n\nIn all rows {protocol.start}. {_run_on(results)}\n")
         parts.append(score_table(results, protocol.rows))
         if not results:
             continue
-        parts.append(f"IoU of the thin classes, no pretrained weights, in %:\n\n{thin_table(results, protocol.rows)}")
+        parts.append(f"IoU of the thin classes, {protocol.start}, in %:\n\n{thin_table(results, protocol.rows)}")
         parts.append(f"Against the baseline:\n\n{difference_table(results, protocol.rows, resamples)}")
         if curves := _curves(results):
             picture = page.with_suffix("") / f"curves_{name}_{backbone}.png"

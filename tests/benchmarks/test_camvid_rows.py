@@ -1,6 +1,7 @@
 """The CamVid comparison: rows that differ in nothing but what they compare, a lossless pack, honest tables."""
 
 import argparse
+import hashlib
 import json
 import shutil
 import statistics
@@ -56,7 +57,8 @@ def test_all_rows_of_a_backbone_share_everything_but_network_and_loss_terms_of_t
     for protocol in PROTOCOLS:
         for backbone in PROTOCOLS[protocol].backbones:
             recipes = [recipe_of(job, "data") for job in jobs_of(protocol, [backbone], seeds=[0])]
-            assert not any(recipe.model.pretrained or recipe.model.weights for recipe in recipes)
+            assert {recipe.model.pretrained for recipe in recipes} == {protocol == "pretrained"}
+            assert not any(recipe.model.weights for recipe in recipes)
             for recipe in recipes[1:]:
                 keys = differing_keys(recipes[0], recipe)
                 own = ("model.head", "model.context", "loss.", "name", "description")
@@ -142,7 +144,9 @@ def test_a_row_is_trained_and_then_done_and_another_recipe_is_refused(small_camv
         *('train.precision="32"', "train.ema_decay=null", "train.accelerator=cpu", "data.crop_hw=[32,32]"),
         *("model.channels=8", "model.output_stride=32"),
     ]
-    arguments = argparse.Namespace(protocol="full", root=small_camvid, set=changes, workers=0, commit="abc")
+    arguments = argparse.Namespace(
+        protocol="full", root=small_camvid, set=changes, workers=0, commit="abc", backbone_weights=None
+    )
     arguments.results, arguments.runs, arguments.keep_checkpoints = tmp_path / "results", tmp_path / "runs", False
     job, other = jobs_of("full", ["resnet18"], ["pspnet", "gff"], [1])
     assert not is_done(job, arguments)
@@ -174,6 +178,22 @@ def test_a_row_is_trained_and_then_done_and_another_recipe_is_refused(small_camv
         load_results(tmp_path / "results", "full", "resnet18")
 
 
+def test_a_result_tells_backbone_weights_by_their_checksum_not_their_place(tmp_path):
+    import run
+    from rows import jobs_of, other_values, recipe_of
+
+    job = jobs_of("pretrained", rows=["gff"], seeds=[0])[0]
+    recipe = recipe_of(job, "data")
+    assert run._start_of(recipe) == "tf_efficientnet_lite0"
+    assert run._start_of(recipe_of(jobs_of("reduced")[0], "data")) is False
+    (tmp_path / "weights.pth").write_bytes(b"abc")
+    started = run._with(recipe, "model", backbone_weights=str(tmp_path / "weights.pth"))
+    assert run._start_of(started) == {"file": "weights.pth", "sha256": hashlib.sha256(b"abc").hexdigest()}
+    kept = run._without_places(started)
+    assert str(tmp_path) not in kept.model_dump_json()
+    assert not other_values(started, recipe)
+
+
 def test_a_step_that_diverges_is_recorded_and_shown(tmp_path):
     from tables import score_table, thin_table
 
@@ -201,7 +221,7 @@ def test_the_page_names_every_row_and_says_which_were_not_run():
     for protocol in PROTOCOLS.values():
         for backbone in protocol.backbones:
             section = tables.partition(f"### {protocol.title}: {backbone}\n")[2].partition("\n### ")[0]
-            assert "No pretrained weights in any row." in section
+            assert f"In all rows {protocol.start}." in section
             assert [row for row in protocol.rows if f"\n| {ROWS[row].title} | " not in section] == []
 
 
