@@ -27,3 +27,14 @@ def real_camvid() -> Path:
     if not root.is_dir():
         pytest.skip(f"CamVid is not at {root}; set CRISPSEG_CAMVID")
     return root
+
+
+@pytest.fixture
+def own_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is forgotten after it."""
+    from crispseg import registry
+
+    for parts in vars(registry).values():
+        if isinstance(parts, registry.Registry):
+            for kept in ("_parts", "_options"):
+                monkeypatch.setattr(parts, kept, dict(getattr(parts, kept)))

@@ -15,12 +15,16 @@ __all__ = [
     "EvaluateConfig",
     "LossConfig",
     "ModelConfig",
+    "NonNegative",
     "PaperConfig",
+    "PositiveInt",
+    "Probability",
     "Recipe",
     "TrainConfig",
 ]
 
 PositiveInt = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -99,27 +103,26 @@ class DataConfig(_Values):
 
 
 class LossConfig(_Values):
-    """Weights of the named terms; None: the paper's of that head. See `crispseg.losses.build_loss`."""
+    """The terms that every loss has, and the options of the chosen one, which its signature names.
 
+    An option is a key of this section like the others. Whether the loss takes it is known when it is built: see
+    `crispseg.losses.build_loss`.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    system: str | None = None  # which loss; None: the one that the head announces
     segmentation: Literal["cross_entropy", "ohem"] = "cross_entropy"
-    auxiliary_weight: Annotated[float, Field(ge=0)] = 0.4
+    auxiliary_weight: NonNegative = 0.4
     class_weights: tuple[float, ...] | None = None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     ohem_probability: Probability = 0.7
     ohem_min_kept: PositiveInt = 100_000
-    boundary_radius_px: PositiveInt = 1
-    # GSCNN, section 3.2 and 3.3
-    edge_weight: Annotated[float, Field(ge=0)] | None = None  # GSCNN λ1 20, Decoupled λ4 25
-    dual_boundary_weight: Annotated[float, Field(ge=0)] = 1.0  # λ3
-    dual_segmentation_weight: Annotated[float, Field(ge=0)] = 1.0  # λ4
-    dual_threshold: Probability = 0.8
-    gumbel_temperature: Annotated[float, Field(gt=0)] = 1.0
-    # Decoupled, section 3.4
-    body_weight: Annotated[float, Field(ge=0)] = 1.0  # λ1
-    edge_segmentation_weight: Annotated[float, Field(ge=0)] = 1.0  # λ5
-    hard_fraction: Annotated[float, Field(gt=0, le=1)] = 0.10  # K / N
-    hard_boundary_threshold: Probability = 0.8  # t_b
-    relaxation_radius_px: PositiveInt = 1
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the section says beside the common terms."""
+        return dict(self.model_extra or {})
 
 
 class TrainConfig(_Values):
@@ -132,9 +135,9 @@ class TrainConfig(_Values):
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    backbone_lr_factor: Annotated[float, Field(ge=0)] = 1.0
-    poly_power: Annotated[float, Field(ge=0)] = 0.9
+    weight_decay: NonNegative = 5e-4
+    backbone_lr_factor: NonNegative = 1.0
+    poly_power: NonNegative = 0.9
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     precision: Annotated[Literal["32", "bf16", "fp16"], BeforeValidator(_number_as_text)] = "32"

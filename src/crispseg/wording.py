@@ -6,9 +6,31 @@ import difflib
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-__all__ = ["in_words_by_kind", "nearest_name", "seconds_in_words", "some"]
+__all__ = ["expected_in_words", "in_words_by_kind", "nearest_name", "seconds_in_words", "some"]
 
 T = TypeVar("T")
+
+
+def expected_in_words(message: str) -> str:
+    """What pydantic expected, to stand before "expected".
+
+    Args:
+        message: pydantic's, of one value.
+
+    Example:
+        >>> expected_in_words("Input should be a valid integer, unable to parse string as an integer")
+        'an integer'
+        >>> expected_in_words("Input should be greater than 0")
+        'greater than 0'
+    """
+    words = message.removeprefix("Input should be ").removeprefix("a valid ")
+    if "instance of" in words:  # "dictionary or instance of TrainConfig": nobody writes instances in YAML
+        return "a mapping of keys to values"
+    words = words.partition(", unable to parse")[0].partition(", got a number")[0]
+    if message.startswith("Input should be a valid "):
+        article = "an" if words[0] in "aeiou" else "a"
+        return f"{article} {words}"
+    return words[0].lower() + words[1:]
 
 
 def in_words_by_kind(problems: Iterable[tuple[str, str]], most: int = 8) -> str:

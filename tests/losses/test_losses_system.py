@@ -1,11 +1,15 @@
+import dataclasses
+
 import pytest
 import torch
 
 from crispseg.config import LossConfig
 from crispseg.errors import ConfigError
+from crispseg.losses import LOSSES as registered
 from crispseg.losses import (
     boundary_bce,
     build_loss,
+    completed_options,
     dual_boundary_loss,
     dual_segmentation_loss,
     hard_boundary_cross_entropy,
@@ -16,7 +20,13 @@ from crispseg.losses import (
 from crispseg.ops.boundaries import boundary_targets
 from crispseg.types import SegmentationOutput
 
-HEADS = ["plain", "deeplabv3plus", "gff", "gscnn", "decoupled"]
+
+def output_for(name, classes=4, size=(12, 14), seed=0, dtype=torch.float32):
+    """What the heads of a loss give in training, and labels."""
+    output, labels = everything(classes, size, seed, dtype)
+    taught = registered[name].supervises
+    others = {branch: None for branch in ("boundary_logits", "body_logits") if branch not in taught}
+    return dataclasses.replace(output, **others), labels
 
 
 def everything(classes=4, size=(12, 14), seed=0, dtype=torch.float32):
@@ -33,7 +43,7 @@ def everything(classes=4, size=(12, 14), seed=0, dtype=torch.float32):
 
 
 def test_gscnn_has_the_papers_terms_and_weights():
-    output, labels = everything()
+    output, labels = output_for("gscnn")
     terms = build_loss("gscnn", LossConfig(), 4)(output, labels)
     edge = boundary_bce(output.boundary_logits, *boundary_targets(labels, 1))
     assert list(terms) == ["segmentation", "auxiliary", "edge", "dual_boundary", "dual_segmentation"]
@@ -56,36 +66,38 @@ def test_decoupled_has_the_papers_terms_and_weights():
     )
 
 
-@pytest.mark.parametrize("head", ["plain", "deeplabv3plus", "gff", "gff_dfp", "fpn"])
-def test_other_heads_have_the_segmentation_and_the_auxiliary_term(head):
-    output, labels = everything()
-    assert list(build_loss(head, LossConfig(), 4)(output, labels)) == ["segmentation", "auxiliary"]
+def test_the_plain_loss_has_the_segmentation_and_the_auxiliary_term():
+    output, labels = output_for("segmentation")
+    assert list(build_loss("segmentation", LossConfig(), 4)(output, labels)) == ["segmentation", "auxiliary"]
 
 
 def test_settings_reach_their_terms():
-    output, labels = everything()
-    config = LossConfig(
-        segmentation="ohem",
-        ohem_probability=0.5,
-        ohem_min_kept=7,
-        auxiliary_weight=0.3,
-        class_weights=(1.0, 2.0, 3.0, 0.5),
-        label_smoothing=0.1,
-        boundary_radius_px=2,
-        edge_weight=3.0,
-        dual_boundary_weight=5.0,
-        dual_segmentation_weight=7.0,
-        dual_threshold=0.6,
+    labels = everything()[1]
+    common = {
+        "segmentation": "ohem",
+        "ohem_probability": 0.5,
+        "ohem_min_kept": 7,
+        "auxiliary_weight": 0.3,
+        "class_weights": (1.0, 2.0, 3.0, 0.5),
+        "label_smoothing": 0.1,
+        "boundary_radius_px": 2,
+        "edge_weight": 3.0,
+    }
+    of_gscnn = LossConfig(**common, dual_boundary_weight=5.0, dual_segmentation_weight=7.0, dual_threshold=0.6)
+    of_decoupled = LossConfig(
+        **common,
         body_weight=11.0,
         edge_segmentation_weight=13.0,
         hard_fraction=0.5,
         hard_boundary_threshold=0.4,
         relaxation_radius_px=3,
     )
-    weights = torch.tensor(config.class_weights)
+    weights = torch.tensor(common["class_weights"])
+    output = output_for("gscnn")[0]
+    gscnn = build_loss("gscnn", of_gscnn, 4)(output, labels)
+    output = output_for("decoupled")[0]
+    decoupled = build_loss("decoupled", of_decoupled, 4)(output, labels)
     edge = 3.0 * boundary_bce(output.boundary_logits, *boundary_targets(labels, 2))
-    gscnn = build_loss("gscnn", config, 4)(output, labels)
-    decoupled = build_loss("decoupled", config, 4)(output, labels)
     for terms in (gscnn, decoupled):
         assert terms["segmentation"] == ohem_cross_entropy(output.logits, labels, 0.5, 7, weights, 0.1)
         assert terms["auxiliary"] == 0.3 * ohem_cross_entropy(output.auxiliary_logits, labels, 0.5, 7, weights, 0.1)
@@ -103,7 +115,7 @@ def test_settings_reach_their_terms():
 def test_the_gumbel_temperature_reaches_the_gradient():
     gradients = []
     for temperature in (0.2, 1.0, 1.0):
-        output, labels = everything()
+        output, labels = output_for("gscnn")
         torch.manual_seed(0)
         build_loss("gscnn", LossConfig(gumbel_temperature=temperature), 4)(output, labels)["dual_boundary"].backward()
         gradients.append(output.logits.grad)
@@ -111,32 +123,104 @@ def test_the_gumbel_temperature_reaches_the_gradient():
     assert not torch.allclose(gradients[0], gradients[1])
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_terms_without_logits_are_left_out(head):
+@pytest.mark.parametrize("name", registered)
+def test_terms_without_logits_are_left_out_in_evaluation_only(name):
+    output, labels = output_for(name)
+    bare = SegmentationOutput(output.logits)
+    assert list(build_loss(name, LossConfig(), 4).eval()(bare, labels)) == ["segmentation"]
+    loss = build_loss(name, LossConfig(), 4)
+    assert "auxiliary" not in loss(dataclasses.replace(output, auxiliary_logits=None), labels)  # heads may do without
+    for branch in registered[name].supervises:
+        with pytest.raises(ConfigError, match=rf"{branch} is missing, and \w+ has a term for it; set loss.system"):
+            loss(dataclasses.replace(output, **{branch: None}), labels)
+
+
+@pytest.mark.parametrize("name", registered)
+def test_a_branch_that_nothing_supervises_is_an_error_in_training(name):
     output, labels = everything()
-    assert list(build_loss(head, LossConfig(), 4)(SegmentationOutput(output.logits), labels)) == ["segmentation"]
+    loss = build_loss(name, LossConfig(), 4)
+    if len(registered[name].supervises) == 2:
+        loss(output, labels)
+    else:
+        with pytest.raises(ConfigError, match=r"_logits is there, and no term of \w+ supervises it"):
+            loss(output, labels)
+    loss.eval()(output, labels)
 
 
 def test_regularisers_of_no_weight_are_left_out():
-    output, labels = everything()
-    config = LossConfig(dual_boundary_weight=0, dual_segmentation_weight=0, edge_segmentation_weight=0)
-    assert list(build_loss("gscnn", config, 4)(output, labels)) == ["segmentation", "auxiliary", "edge"]
-    assert list(build_loss("decoupled", config, 4)(output, labels)) == ["segmentation", "auxiliary", "body", "edge"]
+    gscnn = LossConfig(dual_boundary_weight=0, dual_segmentation_weight=0)
+    terms = build_loss("gscnn", gscnn, 4)(*output_for("gscnn"))
+    assert list(terms) == ["segmentation", "auxiliary", "edge"]
+    terms = build_loss("decoupled", LossConfig(edge_segmentation_weight=0), 4)(*output_for("decoupled"))
+    assert list(terms) == ["segmentation", "auxiliary", "body", "edge"]
 
 
-@pytest.mark.parametrize("head", HEADS)
+def test_an_unknown_loss_is_an_error_that_names_the_nearest():
+    with pytest.raises(ConfigError, match=r"loss of the head: unknown 'gscn'; did you mean 'gscnn'\?"):
+        build_loss("gscn", LossConfig(), 4)
+    with pytest.raises(ConfigError, match=r"loss.system: unknown 'decuopled'; did you mean 'decoupled'\?"):
+        build_loss("gscnn", LossConfig(system="decuopled"), 4)
+    assert type(build_loss("gscnn", LossConfig(system="decoupled"), 4)).__name__ == "DecoupledLoss"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        (
+            "gscnn",
+            {"egde_weight": 1},
+            r"loss.egde_weight: loss 'gscnn' takes no such option; did you mean 'edge_weight'",
+        ),
+        ("gscnn", {"body_weight": 2}, r"loss.body_weight: loss 'gscnn' takes no such option; decoupled does"),
+        ("segmentation", {"edge_weight": 3}, r"loss 'segmentation' takes no such option; gscnn, decoupled do"),
+        ("gscnn", {"edge_weight": -1}, r"loss.edge_weight is -1, greater than or equal to 0 expected"),
+        ("gscnn", {"boundary_radius_px": "wide"}, r"loss.boundary_radius_px is 'wide', an integer expected"),
+        ("gscnn", {"edge_weight": True}, r"loss.edge_weight is True, which is no number"),
+    ],
+)
+def test_options_are_checked_by_the_signature(name, options, message):
+    with pytest.raises(ConfigError, match=message):
+        build_loss(name, LossConfig(**options), 4)
+
+
+def test_recipes_of_version_0_1_which_name_every_option_are_read():
+    written = {
+        "boundary_radius_px": 1,
+        "edge_weight": None,
+        "dual_boundary_weight": 1.0,
+        "dual_segmentation_weight": 1.0,
+        "dual_threshold": 0.8,
+        "gumbel_temperature": 1.0,
+        "body_weight": 1.0,
+        "edge_segmentation_weight": 1.0,
+        "hard_fraction": 0.1,
+        "hard_boundary_threshold": 0.8,
+        "relaxation_radius_px": 1,
+    }
+    for name, edge_weight in {"segmentation": None, "gscnn": 20, "decoupled": 25}.items():
+        complete = completed_options(name, LossConfig(**written))
+        assert set(complete.options) == set(registered.options(name))
+        assert complete.options.get("edge_weight") == edge_weight
+
+
+@pytest.mark.parametrize("name", registered)
+def test_the_options_that_are_listed_without_pytorch_are_the_signatures(name):
+    assert registered.options(name) == tuple(registered._parameters(name))
+
+
+@pytest.mark.parametrize("name", registered)
 @pytest.mark.parametrize("classes", [2, 150])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_all_void_is_zero_and_every_logit_keeps_a_gradient(head, classes, dtype):
-    output, labels = everything(classes, dtype=dtype)
+def test_all_void_is_zero_and_every_logit_keeps_a_gradient(name, classes, dtype):
+    output, labels = output_for(name, classes, dtype=dtype)
     for target in (labels, torch.full_like(labels, 255)):
-        terms = build_loss(head, LossConfig(), classes)(output, target)
+        terms = build_loss(name, LossConfig(), classes)(output, target)
         total = sum(terms.values())
         assert total.dtype == torch.float32
         total.backward()
         used = [output.logits, output.auxiliary_logits]
-        used += [output.boundary_logits] if head in ("gscnn", "decoupled") else []
-        used += [output.body_logits] if head == "decoupled" else []
+        used += [output.boundary_logits] if name in ("gscnn", "decoupled") else []
+        used += [output.body_logits] if name == "decoupled" else []
         for logits in used:
             assert logits.grad is not None
             assert logits.grad.isfinite().all()
@@ -145,24 +229,24 @@ def test_all_void_is_zero_and_every_logit_keeps_a_gradient(head, classes, dtype)
     assert total == 0
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_repeating_the_batch_changes_nothing(head):
-    output, labels = everything()
+@pytest.mark.parametrize("name", registered)
+def test_repeating_the_batch_changes_nothing(name):
+    output, labels = output_for(name)
     twice = SegmentationOutput(
         *(
-            logits.repeat(2, 1, 1, 1)
+            None if logits is None else logits.repeat(2, 1, 1, 1)
             for logits in (output.logits, output.boundary_logits, output.body_logits, output.auxiliary_logits)
         )
     )
-    loss = build_loss(head, LossConfig(), 4)
+    loss = build_loss(name, LossConfig(), 4)
     once, repeated = loss(output, labels), loss(twice, labels.repeat(2, 1, 1))
     for name in once:
         torch.testing.assert_close(once[name], repeated[name], msg=name)
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_class_weights_move_with_the_module_and_are_not_saved(head):
-    loss = build_loss(head, LossConfig(class_weights=(1, 2, 3)), 3)
+@pytest.mark.parametrize("name", registered)
+def test_class_weights_move_with_the_module_and_are_not_saved(name):
+    loss = build_loss(name, LossConfig(class_weights=(1, 2, 3)), 3)
     assert not loss.state_dict()
     loss.to("meta")
     buffers = dict(loss.named_buffers())
@@ -172,14 +256,14 @@ def test_class_weights_move_with_the_module_and_are_not_saved(head):
 
 def test_class_weights_that_do_not_fit_are_named():
     with pytest.raises(ConfigError, match=r"loss.class_weights: 3 values found, 4 expected"):
-        build_loss("gff", LossConfig(class_weights=(1, 2, 3)), 4)
+        build_loss("segmentation", LossConfig(class_weights=(1, 2, 3)), 4)
     with pytest.raises(ConfigError, match=r"-1.0 to 2.0 found"):
-        build_loss("gff", LossConfig(class_weights=(1, 2, -1)), 3)
+        build_loss("segmentation", LossConfig(class_weights=(1, 2, -1)), 3)
     with pytest.raises(ConfigError, match=r"0.0 to 0.0 found"):
-        build_loss("gff", LossConfig(class_weights=(0, 0)), 2)
+        build_loss("segmentation", LossConfig(class_weights=(0, 0)), 2)
 
 
 def test_outputs_of_another_number_of_classes_are_an_error():
-    output, labels = everything(classes=4)
+    output, labels = output_for("segmentation", classes=4)
     with pytest.raises(ValueError, match="logits have 4 classes, the loss 5"):
-        build_loss("gff", LossConfig(), 5)(output, labels)
+        build_loss("segmentation", LossConfig(), 5)(output, labels)

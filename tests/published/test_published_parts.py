@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import torch
 
+from crispseg import models
 from crispseg.config import LossConfig
 from crispseg.losses import build_loss
 from crispseg.models import create_model
 from crispseg.published.heads import _canny_of_wrapped_bytes, _released_warp
 
-HEADS = ["released_deeplabv3plus", "released_decoupled", "released_gff", "released_gscnn"]
+HEADS = [name for name in models.HEADS if name.startswith("released_")]
 CONTEXTS = ["released_aspp", "released_ppm", "identity"]
 
 

@@ -114,7 +114,7 @@ def test_two_halves_of_a_batch_are_the_whole(head, backbone, config, sharded, tm
 def unlike_halves(rank):
     """The losses of each half by itself, and of the whole: shows that the test above could fail."""
     model = model_of("gff", "resnet10t")
-    loss = build_loss("gff", LossConfig(), CLASSES)
+    loss = build_loss("segmentation", LossConfig(), CLASSES)
     images, labels = (part[2 * rank : 2 * rank + 2] for part in batch())
     alone = torch.stack(list(loss(model(images), labels).values())).sum().detach()
     torch.distributed.all_reduce(alone)
@@ -123,7 +123,7 @@ def unlike_halves(rank):
 
 def test_without_the_shared_count_the_loss_would_differ(tmp_path):
     model = model_of("gff", "resnet10t")
-    whole = step(model, build_loss("gff", LossConfig(), CLASSES), *batch())
+    whole = step(model, build_loss("segmentation", LossConfig(), CLASSES), *batch())
     assert abs(in_two_processes(unlike_halves, tmp_path / "group") - whole.item()) > 1e-3
 
 

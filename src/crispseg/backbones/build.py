@@ -8,24 +8,20 @@ from pathlib import Path
 
 import timm
 
+from crispseg import registry
 from crispseg.backbones.base import Backbone
 from crispseg.backbones.timm_backbone import Padding, TimmBackbone
-from crispseg.backbones.wide_resnet38 import WideResNet38
 from crispseg.errors import ConfigError
+from crispseg.registry import Registry
 
-__all__ = ["OWN_BACKBONES", "build_backbone", "list_backbones", "register_backbone"]
+__all__ = ["build_backbone", "list_backbones", "register_backbone"]
 
-OWN_BACKBONES: dict[str, Callable[[int, bool, str | Path | None], Backbone]] = {
-    "wide_resnet38": lambda output_stride, pretrained, weights: WideResNet38(
-        output_stride, pretrained=pretrained, weights=weights
-    ),
-}
-"""Name to constructor, of the backbones that are not timm's."""
+Constructor = Callable[[int, bool, str | Path | None], Backbone]
 
-_backbones = dict(OWN_BACKBONES)
+_backbones: Registry[Constructor] = registry.BACKBONES
 
 
-def register_backbone(name: str, constructor: Callable[[int, bool, str | Path | None], Backbone]) -> None:
+def register_backbone(name: str, constructor: Constructor) -> None:
     """Make a backbone known by name to recipes, saved models and `build_backbone`, from outside of this room.
 
     Args:
@@ -35,9 +31,7 @@ def register_backbone(name: str, constructor: Callable[[int, bool, str | Path | 
     Raises:
         ConfigError: if the name stands for another constructor.
     """
-    if _backbones.get(name, constructor) is not constructor:
-        raise ConfigError(f"backbone {name!r}: the name is taken already; register yours under another")
-    _backbones[name] = constructor
+    _backbones.register(name, constructor)
 
 
 def build_backbone(

@@ -36,6 +36,11 @@ _PLANS: dict[int, tuple[tuple[int, int], ...]] = {
 }
 
 
+def wide_resnet38(output_stride: int, pretrained: bool, weights: str | Path | None) -> WideResNet38:
+    """What `crispseg.backbones.build_backbone` calls."""
+    return WideResNet38(output_stride, pretrained=pretrained, weights=weights)
+
+
 class WideResNet38(Backbone):
     """Pre-activation residual network of six wide stages after one convolution at full resolution.
 

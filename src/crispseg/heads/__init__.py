@@ -1,11 +1,13 @@
 """Heads: from a backbone's features (and the image, where one asks for it) to a `SegmentationOutput`."""
 
+from crispseg import registry
 from crispseg.heads.base import Head
 from crispseg.heads.decoupled import Decoupled
 from crispseg.heads.deeplabv3plus import DeepLabV3Plus
 from crispseg.heads.fusion import GFF, AdditionFusion, ConcatFusion, FusionHead, GatedPyramid, GFFDense, Pyramid
 from crispseg.heads.gscnn import GSCNN
 from crispseg.heads.plain import Plain
+from crispseg.registry import Registry
 
 __all__ = [
     "GFF",
@@ -23,15 +25,5 @@ __all__ = [
     "Pyramid",
 ]
 
-HEADS: dict[str, type[Head]] = {
-    "plain": Plain,
-    "deeplabv3plus": DeepLabV3Plus,
-    "concat": ConcatFusion,
-    "addition": AdditionFusion,
-    "fpn": Pyramid,
-    "gated_fpn": GatedPyramid,
-    "gff": GFF,
-    "gff_dfp": GFFDense,
-    "gscnn": GSCNN,
-    "decoupled": Decoupled,
-}
+HEADS: Registry[type[Head]] = registry.HEADS
+"""By name."""

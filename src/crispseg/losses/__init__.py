@@ -27,9 +27,18 @@ from crispseg.losses.segmentation import (
     ohem_cross_entropy,
     segmentation_cross_entropy,
 )
-from crispseg.losses.system import DecoupledLoss, GscnnLoss, SegmentationLoss, build_loss
+from crispseg.losses.system import (
+    LOSSES,
+    DecoupledLoss,
+    GscnnLoss,
+    SegmentationLoss,
+    build_loss,
+    completed_options,
+    register_loss,
+)
 
 __all__ = [
+    "LOSSES",
     "BoundaryBCE",
     "DecoupledLoss",
     "DualBoundaryLoss",
@@ -44,10 +53,12 @@ __all__ = [
     "boundary_bce",
     "boundary_potential",
     "build_loss",
+    "completed_options",
     "dual_boundary_loss",
     "dual_segmentation_loss",
     "hard_boundary_cross_entropy",
     "ohem_cross_entropy",
+    "register_loss",
     "relaxed_cross_entropy",
     "segmentation_cross_entropy",
 ]

@@ -2,33 +2,61 @@
 
 from __future__ import annotations
 
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 from torch import Tensor, nn
 
-from crispseg.config import LossConfig
+from crispseg import registry
+from crispseg.config import LossConfig, NonNegative, PositiveInt, Probability
 from crispseg.errors import ConfigError
 from crispseg.losses.boundary import BoundaryBCE
 from crispseg.losses.decoupled import HardBoundaryCrossEntropy, RelaxedCrossEntropy
 from crispseg.losses.dual_task import DualBoundaryLoss, DualSegmentationLoss
 from crispseg.losses.segmentation import OhemCrossEntropy, SegmentationCrossEntropy
+from crispseg.registry import Registry
 from crispseg.types import SegmentationOutput
 
-__all__ = ["DecoupledLoss", "GscnnLoss", "SegmentationLoss", "build_loss"]
+__all__ = [
+    "LOSSES",
+    "DecoupledLoss",
+    "GscnnLoss",
+    "SegmentationLoss",
+    "build_loss",
+    "completed_options",
+    "register_loss",
+]
 
 
 class SegmentationLoss(nn.Module):
     """The segmentation and its auxiliary head: the terms that every system has.
 
     Calling it with an output and labels (N, H, W) gives a dict of scalars, already weighted, whose sum is the loss.
-    A term whose logits the output lacks is left out, as is a purely regularising one whose weight is 0.
+    A term whose weight is 0 and that only regularises is left out. In evaluation mode (``loss.eval()``) so is a term
+    whose logits the output lacks, as the body's are then; in training that is an error, and so are boundary or body
+    logits that no term supervises: a branch that is never taught must not pass unseen.
+
+    A loss of another system derives from this class, names in ``supervises`` what it teaches, and takes its options by
+    keyword; `register_loss` makes it known.
 
     Terms:
         ``segmentation``: cross-entropy, or OHEM, of the logits.
-        ``auxiliary``: the same of the auxiliary logits, by default 0.4 times.
+        ``auxiliary``: the same of the auxiliary logits, by default 0.4 times; heads may do without.
+
+    Args:
+        config: the common terms' settings.
+        num_classes: K of the logits.
+
+    Attributes:
+        supervises: which of ``boundary_logits`` and ``body_logits`` its terms need.
 
     Raises:
-        ConfigError: when built, if there is not one class weight, 0 or above, for each class.
+        ConfigError: when built, if there is not one class weight, 0 or above, for each class; when called in training,
+            if the output lacks logits that a term needs, or has some that none supervises.
         ValueError: when called, if the shapes do not belong together.
     """
+
+    supervises: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: LossConfig, num_classes: int) -> None:
         super().__init__()
@@ -47,37 +75,77 @@ class SegmentationLoss(nn.Module):
         """See the class."""
         if output.logits.shape[1] != self.num_classes:
             raise ValueError(f"logits have {output.logits.shape[1]} classes, the loss {self.num_classes}")
+        if self.training:
+            self._check_branches(output)
         terms = {"segmentation": self.cross_entropy(output.logits, labels)}
         if output.auxiliary_logits is not None:
             terms["auxiliary"] = self.config.auxiliary_weight * self.cross_entropy(output.auxiliary_logits, labels)
         return terms
+
+    def _check_branches(self, output: SegmentationOutput) -> None:
+        for branch in ("boundary_logits", "body_logits"):
+            is_there, is_taught = getattr(output, branch) is not None, branch in self.supervises
+            if is_there == is_taught:
+                continue
+            found = f"is there, and no term of {type(self).__name__} supervises it"
+            if is_taught:
+                found = f"is missing, and {type(self).__name__} has a term for it"
+            raise ConfigError(
+                f"loss: the head's {branch} {found}; set loss.system, or the head's `system`, to a loss that fits it "
+                f"({', '.join(LOSSES)})"
+            )
 
 
 class GscnnLoss(SegmentationLoss):
     """GSCNN, eq. 3 and 7.
 
     Terms, beside those of `SegmentationLoss` (λ2 = 1):
-        ``edge``: λ1 = 20 times the balanced BCE of the boundary logits.
-        ``dual_boundary``: λ3 = 1 times eq. 5.
-        ``dual_segmentation``: λ4 = 1 times eq. 6.
+        ``edge``: λ1 times the balanced BCE of the boundary logits.
+        ``dual_boundary``: λ3 times eq. 5.
+        ``dual_segmentation``: λ4 times eq. 6.
+
+    Args:
+        config: see `SegmentationLoss`.
+        num_classes: see `SegmentationLoss`.
+        boundary_radius_px: how far from a label change a pixel still is a boundary target.
+        edge_weight: λ1.
+        dual_boundary_weight: λ3.
+        dual_segmentation_weight: λ4.
+        dual_threshold: the boundary probability above which a pixel takes part in eq. 6.
+        gumbel_temperature: τ of the arg max's surrogate in eq. 5.
     """
 
-    def __init__(self, config: LossConfig, num_classes: int) -> None:
+    supervises = ("boundary_logits",)
+
+    def __init__(
+        self,
+        config: LossConfig,
+        num_classes: int,
+        *,
+        boundary_radius_px: PositiveInt = 1,
+        edge_weight: NonNegative = 20.0,
+        dual_boundary_weight: NonNegative = 1.0,
+        dual_segmentation_weight: NonNegative = 1.0,
+        dual_threshold: Probability = 0.8,
+        gumbel_temperature: Annotated[float, Field(gt=0)] = 1.0,
+    ) -> None:
         super().__init__(config, num_classes)
-        self.edge_weight = 20.0 if config.edge_weight is None else config.edge_weight
-        self.edge = BoundaryBCE(config.boundary_radius_px)
-        self.dual_boundary = DualBoundaryLoss(config.gumbel_temperature)
-        self.dual_segmentation = DualSegmentationLoss(config.dual_threshold, config.class_weights)
+        self.edge_weight = edge_weight
+        self.dual_boundary_weight = dual_boundary_weight
+        self.dual_segmentation_weight = dual_segmentation_weight
+        self.edge = BoundaryBCE(boundary_radius_px)
+        self.dual_boundary = DualBoundaryLoss(gumbel_temperature)
+        self.dual_segmentation = DualSegmentationLoss(dual_threshold, config.class_weights)
 
     def forward(self, output: SegmentationOutput, labels: Tensor) -> dict[str, Tensor]:
         """See the class."""
         terms = super().forward(output, labels)
         if output.boundary_logits is not None:
             terms["edge"] = self.edge_weight * self.edge(output.boundary_logits, labels)
-            if self.config.dual_boundary_weight:
-                terms["dual_boundary"] = self.config.dual_boundary_weight * self.dual_boundary(output.logits, labels)
-            if self.config.dual_segmentation_weight:
-                terms["dual_segmentation"] = self.config.dual_segmentation_weight * self.dual_segmentation(
+            if self.dual_boundary_weight:
+                terms["dual_boundary"] = self.dual_boundary_weight * self.dual_boundary(output.logits, labels)
+            if self.dual_segmentation_weight:
+                terms["dual_segmentation"] = self.dual_segmentation_weight * self.dual_segmentation(
                     output.logits, labels, output.boundary_logits
                 )
         return terms
@@ -87,43 +155,98 @@ class DecoupledLoss(SegmentationLoss):
     """Decoupled, eq. 3 to 5.
 
     Terms, beside those of `SegmentationLoss` (λ3 = 1):
-        ``body``: λ1 = 1 times the relaxed cross-entropy of the body logits.
-        ``edge``: λ4 = 25 times the balanced BCE of the boundary logits.
-        ``edge_segmentation``: λ5 = 1 times eq. 5 on the final logits.
+        ``body``: λ1 times the relaxed cross-entropy of the body logits.
+        ``edge``: λ4 times the balanced BCE of the boundary logits.
+        ``edge_segmentation``: λ5 times eq. 5 on the final logits.
+
+    Args:
+        config: see `SegmentationLoss`.
+        num_classes: see `SegmentationLoss`.
+        boundary_radius_px: how far from a label change a pixel still is a boundary target.
+        body_weight: λ1.
+        edge_weight: λ4.
+        edge_segmentation_weight: λ5.
+        hard_fraction: K / N of eq. 5, the share of the boundary's pixels that counts.
+        hard_boundary_threshold: t_b, the boundary probability above which a pixel is at a boundary.
+        relaxation_radius_px: within this reach of a label change, either label is right for the body.
     """
 
-    def __init__(self, config: LossConfig, num_classes: int) -> None:
+    supervises = ("boundary_logits", "body_logits")
+
+    def __init__(
+        self,
+        config: LossConfig,
+        num_classes: int,
+        *,
+        boundary_radius_px: PositiveInt = 1,
+        body_weight: NonNegative = 1.0,
+        edge_weight: NonNegative = 25.0,
+        edge_segmentation_weight: NonNegative = 1.0,
+        hard_fraction: Annotated[float, Field(gt=0, le=1)] = 0.10,
+        hard_boundary_threshold: Probability = 0.8,
+        relaxation_radius_px: PositiveInt = 1,
+    ) -> None:
         super().__init__(config, num_classes)
-        self.edge_weight = 25.0 if config.edge_weight is None else config.edge_weight
-        self.body = RelaxedCrossEntropy(config.relaxation_radius_px, config.class_weights)
-        self.edge = BoundaryBCE(config.boundary_radius_px)
-        self.edge_segmentation = HardBoundaryCrossEntropy(
-            config.hard_fraction, config.hard_boundary_threshold, config.class_weights
-        )
+        self.body_weight = body_weight
+        self.edge_weight = edge_weight
+        self.edge_segmentation_weight = edge_segmentation_weight
+        self.body = RelaxedCrossEntropy(relaxation_radius_px, config.class_weights)
+        self.edge = BoundaryBCE(boundary_radius_px)
+        self.edge_segmentation = HardBoundaryCrossEntropy(hard_fraction, hard_boundary_threshold, config.class_weights)
 
     def forward(self, output: SegmentationOutput, labels: Tensor) -> dict[str, Tensor]:
         """See the class."""
         terms = super().forward(output, labels)
         if output.body_logits is not None:
-            terms["body"] = self.config.body_weight * self.body(output.body_logits, labels)
+            terms["body"] = self.body_weight * self.body(output.body_logits, labels)
         if output.boundary_logits is not None:
             terms["edge"] = self.edge_weight * self.edge(output.boundary_logits, labels)
-            if self.config.edge_segmentation_weight:
-                terms["edge_segmentation"] = self.config.edge_segmentation_weight * self.edge_segmentation(
+            if self.edge_segmentation_weight:
+                terms["edge_segmentation"] = self.edge_segmentation_weight * self.edge_segmentation(
                     output.logits, labels, output.boundary_logits
                 )
         return terms
 
 
-_OWN_TERMS: dict[str, type[SegmentationLoss]] = {"gscnn": GscnnLoss, "decoupled": DecoupledLoss}
+LOSSES: Registry[type[SegmentationLoss]] = registry.LOSSES
+
+
+def register_loss(name: str, loss_class: type[SegmentationLoss]) -> None:
+    """Make a loss known by name, to heads that announce it as their ``system`` and to recipes (``loss.system``).
+
+    Args:
+        name: not taken yet.
+        loss_class: derived from `SegmentationLoss`. It is called with the loss section and the number of classes, and
+            with the options that its signature names: keys of a recipe's loss section. Their annotations say which
+            values are right.
+
+    Raises:
+        ConfigError: if the name stands for another class.
+    """
+    LOSSES.register(name, loss_class)
+
+
+def completed_options(system: str, config: LossConfig) -> LossConfig:
+    """The section with every option of its loss, and no other.
+
+    Args:
+        system: what the head announces; ``loss.system`` takes precedence.
+        config: as a recipe has it.
+
+    Raises:
+        ConfigError: if there is no such loss, or it does not take an option that is set.
+    """
+    name = config.system or system
+    LOSSES.find(name, "loss.system" if config.system else "loss of the head")
+    common = {key: getattr(config, key) for key in type(config).model_fields}
+    return LossConfig(**common, **LOSSES.completed(name, config.options, "loss"))
 
 
 def build_loss(system: str, config: LossConfig, num_classes: int) -> SegmentationLoss:
     """The loss of a system, with its paper's weights unless the config has others.
 
     Args:
-        system: what a head announces as its ``system``: ``"gscnn"`` and ``"decoupled"`` have terms of their own; every
-            other name means the segmentation and auxiliary terms.
+        system: what a head announces as its ``system``: a name in `LOSSES`. ``loss.system`` takes precedence.
         config: weights and settings.
         num_classes: K of the logits.
 
@@ -131,16 +254,21 @@ def build_loss(system: str, config: LossConfig, num_classes: int) -> Segmentatio
         A module that maps (output, labels (N, H, W)) to named, weighted terms.
 
     Raises:
-        ConfigError: if there is not one class weight for each class.
+        ConfigError: if there is no such loss, it does not take an option that is set, or there is not one class weight
+            for each class.
 
     Example:
         >>> import torch
-        >>> loss = build_loss("gscnn", LossConfig(), num_classes=3)
+        >>> loss = build_loss("gscnn", LossConfig(edge_weight=10), num_classes=3)
         >>> output = SegmentationOutput(torch.zeros(1, 3, 8, 8), boundary_logits=torch.zeros(1, 1, 8, 8))
         >>> sorted(loss(output, torch.zeros(1, 8, 8, dtype=torch.long)))
         ['dual_boundary', 'dual_segmentation', 'edge', 'segmentation']
+        >>> build_loss("gscn", LossConfig(), num_classes=3)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        crispseg.errors.ConfigError: loss of the head: unknown 'gscn'; did you mean 'gscnn'? Known: ...
     """
-    return _OWN_TERMS.get(system, SegmentationLoss)(config, num_classes)
+    complete = completed_options(system, config)
+    return LOSSES[config.system or system](complete, num_classes, **complete.options)
 
 
 def _check_class_weights(config: LossConfig, num_classes: int) -> None:

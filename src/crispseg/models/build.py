@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,16 +14,11 @@ from crispseg.errors import ConfigError
 from crispseg.heads import HEADS, Head
 from crispseg.labels import LabelSpace
 from crispseg.models.segmenter import Segmenter
-from crispseg.types import FeaturesInfo
-from crispseg.wording import nearest_name
 
 __all__ = ["ALIASES", "build_model", "create_model", "numbered_labels", "register_context", "register_head"]
 
 ALIASES = {"fcn": ("plain", "identity"), "pspnet": ("plain", "ppm")}
 """Names of whole networks: head and context."""
-
-_heads: dict[str, type[Head]] = dict(HEADS)
-_contexts: dict[str, type[Context]] = dict(CONTEXTS)
 
 
 def register_head(name: str, head_class: type[Head]) -> None:
@@ -39,7 +33,7 @@ def register_head(name: str, head_class: type[Head]) -> None:
     Raises:
         ConfigError: if the name stands for another class.
     """
-    _register(_heads, name, head_class, "head", taken=ALIASES)
+    HEADS.register(name, head_class, taken=ALIASES)
 
 
 def register_context(name: str, context_class: type[Context]) -> None:
@@ -52,7 +46,7 @@ def register_context(name: str, context_class: type[Context]) -> None:
     Raises:
         ConfigError: if the name stands for another class.
     """
-    _register(_contexts, name, context_class, "context")
+    CONTEXTS.register(name, context_class)
 
 
 def create_model(
@@ -122,17 +116,16 @@ def create_model(
 def build_model(config: ModelConfig, label_space: LabelSpace) -> Segmenter:
     """Build a model from a recipe's ``model`` section; see `create_model`."""
     head_name, alias_context = ALIASES.get(config.head, (config.head, None))
-    if head_name not in _heads:
-        raise ConfigError(f"head: unknown {config.head!r}; {nearest_name(config.head, [*_heads, *ALIASES])}")
-    head_class = _heads[head_name]
+    head_class = HEADS.find(head_name, "head", also=ALIASES)
     context_name = config.context or alias_context or head_class.default_context
     if alias_context is not None and context_name != alias_context:
         raise ConfigError(
             f"context: {context_name!r} found, but {config.head!r} means context {alias_context!r}; "
             f"leave it out or use head {head_name!r}"
         )
-    if context_name not in _contexts:
-        raise ConfigError(f"context: unknown {context_name!r}; {nearest_name(context_name, _contexts)}")
+    context_class = CONTEXTS.find(context_name, "context")
+    head_options = HEADS.checked(head_name, config.head_options, "head_options")
+    context_options = CONTEXTS.checked(context_name, config.context_options, "context_options")
     backbone = build_backbone(
         config.backbone,
         config.output_stride,
@@ -140,43 +133,14 @@ def build_model(config: ModelConfig, label_space: LabelSpace) -> Segmenter:
         weights=config.backbone_weights,
         padding=config.backbone_padding,
     )
-    context = _build_context(context_name, config, backbone.info, head_class.extra_channels)
-    head = head_class(
-        backbone.info,
-        label_space.num_classes,
-        context,
-        channels=config.channels,
-        **_checked_options(head_class, config.head_options, f"head_options of {head_name}"),
+    info = backbone.info
+    context_channels = config.context_channels or config.channels
+    context = context_class(
+        info.top.channels, context_channels, info.top.stride, head_class.extra_channels, **context_options
     )
+    head = head_class(info, label_space.num_classes, context, channels=config.channels, **head_options)
     resolved = config.model_copy(update={"head": head_name, "context": context_name})
     return Segmenter(backbone, head, resolved, label_space)
-
-
-def _register(known: dict[str, Any], name: str, made: type[Any], kind: str, taken: Iterable[str] = ()) -> None:
-    if name in taken or known.get(name, made) is not made:
-        raise ConfigError(f"{kind} {name!r}: the name is taken already; register {made.__name__} under another")
-    known[name] = made
-
-
-def _build_context(name: str, config: ModelConfig, info: FeaturesInfo, extra_channels: int) -> Context:
-    context_class = _contexts[name]
-    return context_class(
-        info.top.channels,
-        config.context_channels or config.channels,
-        info.top.stride,
-        extra_channels,
-        **_checked_options(context_class, config.context_options, f"context_options of {name}"),
-    )
-
-
-def _checked_options(made: type[Head] | type[Context], options: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """The options that the class takes by keyword; lists from YAML become tuples."""
-    given_by_builder = {"self", "info", "num_classes", "context", "channels", "in_channels", "stride", "extra_channels"}
-    known = [name for name in inspect.signature(made.__init__).parameters if name not in given_by_builder]
-    for name in options:
-        if name not in known:
-            raise ConfigError(f"{what}: unknown {name!r}; {nearest_name(name, known)}")
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
 def numbered_labels(num_classes: int) -> LabelSpace:

@@ -9,7 +9,7 @@ from torch import nn
 
 from crispseg.backbones import TimmBackbone
 
-__all__ = ["ReleasedResNet"]
+__all__ = ["ReleasedResNet", "released_resnet50s", "released_resnet101s"]
 
 
 class ReleasedResNet(TimmBackbone):
@@ -46,3 +46,7 @@ class ReleasedResNet(TimmBackbone):
         return lambda output_stride, pretrained, weights: cls(
             name, output_stride, pretrained=pretrained, weights=weights
         )
+
+
+released_resnet50s = ReleasedResNet.constructor("resnet50s")
+released_resnet101s = ReleasedResNet.constructor("resnet101s")

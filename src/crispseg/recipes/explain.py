@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from crispseg.config import Recipe
+from crispseg.config import LossConfig, Recipe
+from crispseg.registry import LOSSES, Registry, mentions
+from crispseg.wording import expected_in_words
 
 __all__ = ["explain_validation", "misplaced_booleans", "unknown_keys"]
 
@@ -26,7 +28,7 @@ def misplaced_booleans(values: Mapping[str, Any]) -> tuple[str, str] | None:
     """The first ``true`` or ``false`` where a number is expected (pydantic would read 1 or 0), with a sentence."""
     for key, field, value in _leaves(values, Recipe, ()):
         entries = value if isinstance(value, list | tuple) else [value]
-        if any(isinstance(entry, bool) for entry in entries) and not _mentions(field.annotation, bool):
+        if any(isinstance(entry, bool) for entry in entries) and not mentions(field.annotation, bool):
             return key, f"{key} is {value!r}, which is no number, text or list of them"
     return None
 
@@ -42,7 +44,7 @@ def explain_validation(error: ValidationError) -> list[tuple[str, str]]:
         if entry["type"] == "value_error":  # from a validator of ours, which says it all
             expected.setdefault(key, []).append("\0" + message.removeprefix("Value error, "))
         else:
-            expected.setdefault(key, []).append(_in_words(message))
+            expected.setdefault(key, []).append(expected_in_words(message))
     return [(key, _sentence(key, found[key], options)) for key, options in expected.items()]
 
 
@@ -51,17 +53,6 @@ def _sentence(key: str, found: Any, options: list[str]) -> str:
     if own:
         return f"{key}: " + "; ".join(own) if key else "; ".join(own)
     return f"{key} is {found!r}, {' or '.join(dict.fromkeys(options))} expected"
-
-
-def _in_words(message: str) -> str:
-    words = message.removeprefix("Input should be ").removeprefix("a valid ")
-    if "instance of" in words:  # "dictionary or instance of TrainConfig": nobody writes instances in YAML
-        return "a mapping of keys to values"
-    words = words.partition(", unable to parse")[0].partition(", got a number")[0]
-    if message.startswith("Input should be a valid "):
-        article = "an" if words[0] in "aeiou" else "a"
-        return f"{article} {words}"
-    return words[0].lower() + words[1:]
 
 
 def _key_of(location: tuple[int | str, ...]) -> str:
@@ -83,31 +74,40 @@ def _section(field: FieldInfo) -> type[BaseModel] | None:
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
+_PARTS_OF_SECTION: dict[type[BaseModel], Registry[Any]] = {LossConfig: LOSSES}
+
+
+def _known(section: type[BaseModel]) -> list[str]:
+    """The keys of a section: its own, and the options of every part that may be chosen there."""
+    parts = _PARTS_OF_SECTION.get(section)
+    return [*section.model_fields, *([] if parts is None else parts.all_options())]
+
+
 def _unknown(
     values: Mapping[Any, Any], model: type[BaseModel], prefix: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], Any, list[str]]]:
+    known = _known(model)
     for key, value in values.items():
-        field = model.model_fields.get(key) if isinstance(key, str) else None
-        if field is None:
-            yield prefix, key, list(model.model_fields)
-        elif (section := _section(field)) is not None and isinstance(value, Mapping):
-            yield from _unknown(value, section, (*prefix, key))
+        if key not in known:
+            yield prefix, key, known
+        elif key in model.model_fields and isinstance(value, Mapping):
+            section = _section(model.model_fields[key])
+            if section is not None:
+                yield from _unknown(value, section, (*prefix, key))
 
 
 def _leaves(
     values: Mapping[str, Any], model: type[BaseModel], prefix: tuple[str, ...]
 ) -> Iterator[tuple[str, FieldInfo, Any]]:
     for key, value in values.items():
-        field = model.model_fields[key]
+        field = model.model_fields.get(key)
+        if field is None:
+            continue  # an option of a part, whose signature knows what it may be
         section = _section(field)
         if section is None:
             yield ".".join((*prefix, key)), field, value
         elif isinstance(value, Mapping):
             yield from _leaves(value, section, (*prefix, key))
-
-
-def _mentions(annotation: Any, wanted: type) -> bool:
-    return annotation in (wanted, Any) or any(_mentions(argument, wanted) for argument in get_args(annotation))
 
 
 def _nearest(prefix: tuple[str, ...], key: str, known: list[str]) -> str:
@@ -124,7 +124,8 @@ def _nearest(prefix: tuple[str, ...], key: str, known: list[str]) -> str:
 
 def _all_keys(model: type[BaseModel], prefix: tuple[str, ...]) -> list[str]:
     keys: list[str] = []
-    for name, field in model.model_fields.items():
-        section = _section(field)
+    for name in _known(model):
+        field = model.model_fields.get(name)
+        section = None if field is None else _section(field)
         keys += [".".join((*prefix, name))] if section is None else _all_keys(section, (*prefix, name))
     return keys

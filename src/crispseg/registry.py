@@ -1,0 +1,324 @@
+"""Every part that a recipe or a saved model may name: heads, contexts, backbones, losses.
+
+A part of the library stands here as ``"module:name"`` and is imported when it is first asked for, so that names can be
+listed and checked without PyTorch. To add one to the library, write its file and its line here. A part from outside is
+registered by the class itself, with the ``register_…`` function of its room.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
+
+from pydantic import ConfigDict, ValidationError, create_model
+
+from crispseg.errors import ConfigError
+from crispseg.wording import expected_in_words, nearest_name
+
+__all__ = ["BACKBONES", "CONTEXTS", "HEADS", "LOSSES", "Registry", "mentions"]
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """Parts of one kind by name. Names are known at once; a part is imported when it is looked up.
+
+    A part's options are those parameters of its signature that its builder does not give itself. Their annotations
+    say which values they take, as pydantic reads them.
+
+    Args:
+        kind: what the parts are, in one word for messages.
+        parts: name → ``"module:name"``.
+        given: the parameters that the builder gives.
+        options: name → its options' names, where these must be known before the part is imported.
+
+    Example:
+        >>> numbers = Registry("number", {"half": "fractions:Fraction"}, given=["numerator"])
+        >>> numbers["half"](1, 2), list(numbers), numbers.options("half")
+        (Fraction(1, 2), ['half'], ('denominator',))
+        >>> numbers.find("halb", "recipe.number")
+        Traceback (most recent call last):
+        crispseg.errors.ConfigError: recipe.number: unknown 'halb'; did you mean 'half'? Known: half
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        parts: Mapping[str, str],
+        given: Collection[str] = (),
+        options: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
+        self.kind = kind
+        self._parts: dict[str, T | str] = dict(parts)
+        self._given = frozenset(given)
+        self._options = dict(options or {})
+
+    def __getitem__(self, name: str) -> T:
+        part = self._parts[name]
+        if isinstance(part, str):
+            module, _, attribute = part.partition(":")
+            found: T = getattr(importlib.import_module(module), attribute)
+            self._parts[name] = part = found
+        return part
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts  # not by looking the part up, which would import it
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def find(self, name: str, key: str, also: Collection[str] = ()) -> T:
+        """The part of a name.
+
+        Args:
+            name: what a recipe or a model says.
+            key: where it says so, for the message.
+            also: other names that would have been right there.
+
+        Raises:
+            ConfigError: if there is none; it names the nearest.
+        """
+        if name not in self:
+            raise ConfigError(f"{key}: unknown {name!r}; {nearest_name(name, [*self, *also])}")
+        return self[name]
+
+    def register(self, name: str, part: T, taken: Collection[str] = ()) -> None:
+        """Add a part; the same part under the same name does no harm.
+
+        Args:
+            name: how recipes call it.
+            part: the class or function itself.
+            taken: names that mean something else already, beside those of this registry.
+
+        Raises:
+            ConfigError: if the name stands for another part.
+        """
+        if name in taken or (name in self and self[name] is not part):
+            raise ConfigError(
+                f"{self.kind} {name!r}: the name is taken already; register "
+                f"{getattr(part, '__name__', repr(part))} under another"
+            )
+        self._parts[name] = part
+
+    def options(self, name: str) -> tuple[str, ...]:
+        """The names of the options that a part takes."""
+        if name not in self._options:
+            self._options[name] = tuple(self._parameters(name))
+        return self._options[name]
+
+    def all_options(self) -> list[str]:
+        """The names of all options of all parts, each once."""
+        return list(dict.fromkeys(option for name in self for option in self.options(name)))
+
+    def takers(self, option: str) -> list[str]:
+        """The parts that take an option."""
+        return [name for name in self if option in self.options(name)]
+
+    def checked(self, name: str, options: Mapping[str, Any], key: str) -> dict[str, Any]:
+        """What to hand to a part as its options.
+
+        Args:
+            name: of the part.
+            options: as a recipe has them; lists become tuples.
+            key: of the section that has them, for messages.
+
+        Returns:
+            The options that were given, validated.
+
+        Raises:
+            ConfigError: if the part takes no such option, or not such a value.
+        """
+        parameters = self._parameters(name)
+        values = {option: tuple(value) if isinstance(value, list) else value for option, value in options.items()}
+        for option in values:
+            if option not in parameters:
+                raise ConfigError(self._unknown_option(name, option, key))
+        hints = _hints(self[name])
+        return {
+            option: _validated(value, hints.get(option, Any), f"{key}.{option}") for option, value in values.items()
+        }
+
+    def completed(self, name: str, options: Mapping[str, Any], key: str) -> dict[str, Any]:
+        """All options of a part, from a recipe's section that options of several parts may stand in.
+
+        A recipe inherits values, and version 0.1 wrote those of every part into every recipe. So what says nothing is
+        no error: null, and for another part's option the default there. Anything else that the part does not take is.
+
+        Args:
+            name: of the part.
+            options: as a recipe has them.
+            key: of the section that has them, for messages.
+
+        Returns:
+            The options that were given, validated, and the defaults of all others.
+
+        Raises:
+            ConfigError: see `checked`.
+        """
+        parameters = self._parameters(name)
+        own = {
+            option: value
+            for option, value in options.items()
+            if value is not None and (option in parameters or not self._is_default(option, value))
+        }
+        defaults = {option: parameter.default for option, parameter in parameters.items() if option not in own}
+        for option, default in defaults.items():
+            if default is inspect.Parameter.empty:
+                raise ConfigError(f"{key}.{option}: missing, and {self.kind} {name!r} needs it; set it")
+        return {**defaults, **self.checked(name, own, key)}
+
+    def _parameters(self, name: str) -> dict[str, inspect.Parameter]:
+        variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        return {
+            parameter.name: parameter
+            for parameter in inspect.signature(self[name]).parameters.values()  # type: ignore[arg-type] # T is callable
+            if parameter.name not in self._given and parameter.kind not in variable
+        }
+
+    def _is_default(self, option: str, value: Any) -> bool:
+        """Whether a value is what a part has for an option anyway."""
+        plain = tuple(value) if isinstance(value, list) else value
+        if option in _WRITTEN_BY_0_1 and _WRITTEN_BY_0_1[option] == plain:
+            return True
+        return any(self._parameters(name)[option].default == plain for name in self.takers(option))
+
+    def _unknown_option(self, name: str, option: str, key: str) -> str:
+        takers = self.takers(option)
+        if takers:
+            hint = f"{', '.join(takers)} {'does' if len(takers) == 1 else 'do'}; leave it out"
+        else:
+            hint = nearest_name(option, self.options(name)) if self.options(name) else "it takes none"
+        return f"{key}.{option}: {self.kind} {name!r} takes no such option; {hint}"
+
+
+# What version 0.1 wrote into every recipe and card, whatever its loss; defaults may have changed since.
+_WRITTEN_BY_0_1: dict[str, Any] = {
+    "boundary_radius_px": 1,
+    "dual_boundary_weight": 1.0,
+    "dual_segmentation_weight": 1.0,
+    "dual_threshold": 0.8,
+    "gumbel_temperature": 1.0,
+    "body_weight": 1.0,
+    "edge_segmentation_weight": 1.0,
+    "hard_fraction": 0.10,
+    "hard_boundary_threshold": 0.8,
+    "relaxation_radius_px": 1,
+}
+
+
+def mentions(annotation: Any, wanted: type) -> bool:
+    """Whether an annotation allows a type somewhere.
+
+    Example:
+        >>> mentions(int | tuple[bool, ...], bool), mentions(float, bool)
+        (True, False)
+    """
+    return annotation in (wanted, Any) or any(mentions(argument, wanted) for argument in get_args(annotation))
+
+
+_OPTION_CONFIG = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
+
+
+def _validated(value: Any, annotation: Any, key: str) -> Any:
+    has_boolean = any(isinstance(entry, bool) for entry in (value if isinstance(value, tuple) else [value]))
+    if has_boolean and not mentions(annotation, bool):  # pydantic would read 1 or 0
+        raise ConfigError(f"{key} is {value!r}, which is no number, text or list of them")
+    field: Any = (annotation, ...)
+    section = create_model("Option", __config__=_OPTION_CONFIG, value=field)
+    try:
+        return dict(section.model_validate({"value": value}))["value"]
+    except ValidationError as error:
+        expected = dict.fromkeys(expected_in_words(found["msg"]) for found in error.errors(include_url=False))
+        raise ConfigError(f"{key} is {value!r}, {' or '.join(expected)} expected") from error
+
+
+def _hints(part: Any) -> dict[str, Any]:
+    """The annotations of a part's parameters; none where they name what only a type checker sees."""
+    try:
+        function = inspect.getattr_static(part, "__init__") if isinstance(part, type) else part
+        return get_type_hints(function, include_extras=True)
+    except (NameError, TypeError):
+        return {}
+
+
+HEADS: Registry[Any] = Registry(
+    "head",
+    {
+        "plain": "crispseg.heads.plain:Plain",
+        "deeplabv3plus": "crispseg.heads.deeplabv3plus:DeepLabV3Plus",
+        "concat": "crispseg.heads.fusion:ConcatFusion",
+        "addition": "crispseg.heads.fusion:AdditionFusion",
+        "fpn": "crispseg.heads.fusion:Pyramid",
+        "gated_fpn": "crispseg.heads.fusion:GatedPyramid",
+        "gff": "crispseg.heads.fusion:GFF",
+        "gff_dfp": "crispseg.heads.fusion:GFFDense",
+        "gscnn": "crispseg.heads.gscnn:GSCNN",
+        "decoupled": "crispseg.heads.decoupled:Decoupled",
+        "released_deeplabv3plus": "crispseg.published.heads:ReleasedDeepLabV3Plus",
+        "released_decoupled": "crispseg.published.heads:ReleasedDecoupled",
+        "released_gff": "crispseg.published.heads:ReleasedGFF",
+        "released_gscnn": "crispseg.published.heads:ReleasedGSCNN",
+    },
+    given=("info", "num_classes", "context", "channels"),
+)
+"""Classes derived from `crispseg.heads.Head`."""
+
+CONTEXTS: Registry[Any] = Registry(
+    "context",
+    {
+        "identity": "crispseg.context.pooling:Identity",
+        "ppm": "crispseg.context.pooling:PyramidPooling",
+        "aspp": "crispseg.context.aspp:ASPP",
+        "dense_aspp": "crispseg.context.aspp:DenseASPP",
+        "released_aspp": "crispseg.published.contexts:ReleasedASPP",
+        "released_ppm": "crispseg.published.contexts:ReleasedPyramidPooling",
+    },
+    given=("in_channels", "channels", "stride", "extra_channels"),
+)
+"""Classes derived from `crispseg.context.Context`."""
+
+BACKBONES: Registry[Any] = Registry(
+    "backbone",
+    {
+        "wide_resnet38": "crispseg.backbones.wide_resnet38:wide_resnet38",
+        "released_resnet50s": "crispseg.published.trunk:released_resnet50s",
+        "released_resnet101s": "crispseg.published.trunk:released_resnet101s",
+    },
+)
+"""What makes a `crispseg.backbones.Backbone`, of those that are not timm's."""
+
+LOSSES: Registry[Any] = Registry(
+    "loss",
+    {
+        "segmentation": "crispseg.losses.system:SegmentationLoss",
+        "gscnn": "crispseg.losses.system:GscnnLoss",
+        "decoupled": "crispseg.losses.system:DecoupledLoss",
+    },
+    given=("config", "num_classes"),
+    options={
+        "segmentation": (),
+        "gscnn": (
+            "boundary_radius_px",
+            "edge_weight",
+            "dual_boundary_weight",
+            "dual_segmentation_weight",
+            "dual_threshold",
+            "gumbel_temperature",
+        ),
+        "decoupled": (
+            "boundary_radius_px",
+            "body_weight",
+            "edge_weight",
+            "edge_segmentation_weight",
+            "hard_fraction",
+            "hard_boundary_threshold",
+            "relaxation_radius_px",
+        ),
+    },
+)
+"""Classes derived from `crispseg.losses.SegmentationLoss`, by the system that a head announces."""
