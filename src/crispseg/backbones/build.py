@@ -8,17 +8,17 @@ from pathlib import Path
 
 import timm
 
-from crispseg import registry
 from crispseg.backbones.base import Backbone
 from crispseg.backbones.timm_backbone import Padding, TimmBackbone
 from crispseg.errors import ConfigError
+from crispseg.registry import BACKBONES as _BACKBONES
 from crispseg.registry import Registry
 
 __all__ = ["build_backbone", "list_backbones", "register_backbone"]
 
 Constructor = Callable[[int, bool, str | Path | None], Backbone]
 
-_backbones: Registry[Constructor] = registry.BACKBONES
+_backbones: Registry[Constructor] = _BACKBONES
 
 
 def register_backbone(name: str, constructor: Constructor) -> None:

@@ -4,13 +4,13 @@ Each is ``context(features, extra=None)`` → (N, out_channels, h, w): the extra
 boundary) into the module, wherever the module merges its branches.
 """
 
-from crispseg import registry
 from crispseg.context.aspp import ASPP, DenseASPP
 from crispseg.context.base import Context
 from crispseg.context.pooling import Identity, PyramidPooling
+from crispseg.registry import CONTEXTS as _CONTEXTS
 from crispseg.registry import Registry
 
 __all__ = ["ASPP", "CONTEXTS", "Context", "DenseASPP", "Identity", "PyramidPooling"]
 
-CONTEXTS: Registry[type[Context]] = registry.CONTEXTS
+CONTEXTS: Registry[type[Context]] = _CONTEXTS
 """By name."""

@@ -7,13 +7,13 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from torch import Tensor, nn
 
-from crispseg import registry
 from crispseg.config import LossConfig, NonNegative, PositiveInt, Probability
 from crispseg.errors import ConfigError
 from crispseg.losses.boundary import BoundaryBCE
 from crispseg.losses.decoupled import HardBoundaryCrossEntropy, RelaxedCrossEntropy
 from crispseg.losses.dual_task import DualBoundaryLoss, DualSegmentationLoss
 from crispseg.losses.segmentation import OhemCrossEntropy, SegmentationCrossEntropy
+from crispseg.registry import LOSSES as _LOSSES
 from crispseg.registry import Registry
 from crispseg.types import SegmentationOutput
 
@@ -208,7 +208,7 @@ class DecoupledLoss(SegmentationLoss):
         return terms
 
 
-LOSSES: Registry[type[SegmentationLoss]] = registry.LOSSES
+LOSSES: Registry[type[SegmentationLoss]] = _LOSSES
 
 
 def register_loss(name: str, loss_class: type[SegmentationLoss]) -> None:
