@@ -62,6 +62,24 @@ def test_lazy_packages_list_the_same_for_type_checkers(name: str) -> None:
         assert getattr(package, exported) is not None
 
 
+@pytest.mark.parametrize("change", ["model.haed=gff", "loss.egde_weight=3", "loss.edge_weights=3", "data.flods=3"])
+def test_a_mistyped_key_is_named_without_pytorch(change: str) -> None:
+    code = (
+        f"import crispseg\ntry:\n    crispseg.load_recipe('camvid/gscnn', [{change!r}])\n    print('taken')\n"
+        "except crispseg.ConfigError as error:\n    assert 'did you mean' in str(error), error"
+    )
+    assert _loaded_by(code) == []
+
+
+def test_released_parts_are_known_in_a_fresh_process(tmp_path: Path) -> None:
+    options = {"backbone": "test_resnet", "num_classes": 3, "channels": 8, "output_stride": 32}
+    model = crispseg.create_model("released_deeplabv3plus", context="released_aspp", **options)
+    crispseg.save_model(model, tmp_path / "model", half=True)
+    code = f"import crispseg; print(type(crispseg.load_model({str(tmp_path / 'model')!r}).head).__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["ReleasedDeepLabV3Plus"]
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = crispseg.nothing
