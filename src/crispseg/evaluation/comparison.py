@@ -23,11 +23,14 @@ import numpy.typing as npt
 
 from crispseg.errors import ConfigError, DataError
 from crispseg.evaluation.journal import RecordFile
-from crispseg.evaluation.records import ImageRecord, Settings, Shares, boundary_rates
+from crispseg.evaluation.records import Settings
 from crispseg.evaluation.scores import format_percent, markdown_table
+from crispseg.metrics.counts import SetCounts, Shares
+from crispseg.metrics.table import DEFINITIONS
 
 __all__ = ["Comparison", "Difference", "compare"]
 
+_COMPARED = {"iou": "IoU", "boundary_f": "boundary F", "distance_iou": "IoU at distance"}
 _BLOCK = 64  # images whose weights are in memory at once
 _LISTED = 5
 _FEW = 10  # groups: below it, percentiles of so few draws cover visibly less than 95 %
@@ -203,15 +206,18 @@ def compare(
     groups = None if group_by is None else _groups(chosen, group_by)
     draws = _weights(len(chosen), resamples, seed) if groups is None else _group_weights(groups, resamples, seed)
 
-    sums = [np.zeros((resamples + 1, _width(settings))) for _ in runs]
+    sums: list[SetCounts | None] = [None for _ in runs]
+    needed = [name for score in _score_names(settings) for name in DEFINITIONS[score].needs]
     done = 0
     for weights in draws:
         block = chosen[done : done + weights.shape[1]]
         truths: list[npt.NDArray[np.int64]] = []
-        for run, at, total in zip(runs, places, sums, strict=True):
-            records = [run.read_at(at[name]) for name in block]
-            truths.append(np.stack([_true_pixels(record, settings) for record in records]))
-            total += weights @ np.stack([_terms(record, settings) for record in records])
+        for index, (run, at) in enumerate(zip(runs, places, strict=True)):
+            counts = [run.read_at(at[name]).counts(settings.label_space.num_classes) for name in block]
+            truths.append(np.stack([image.arrays()["confusion"].sum(axis=1) for image in counts]))
+            total = SetCounts.stack([image.only(needed) for image in counts]).weighted(weights)
+            before = sums[index]
+            sums[index] = total if before is None else before + total
             if wrong := np.flatnonzero((truths[0] != truths[-1]).any(axis=1)).tolist():
                 raise DataError(
                     f"{block[wrong[0]]}: {runs[0].path} and {run.path} counted other labels; compare runs on the same "
@@ -221,7 +227,7 @@ def compare(
         if progress is not None:
             progress(done, len(chosen))
 
-    first, *others = [_scores(total, settings) for total in sums]
+    first, *others = [_scores(total, settings) for total in sums if total is not None]
     differences = [
         entry
         for run, scores in zip(names[1:], others, strict=True)
@@ -283,64 +289,50 @@ def _group_weights(groups: npt.NDArray[np.int64], resamples: int, seed: int) -> 
         yield np.vstack((np.ones(len(block)), drawn[:, block]))
 
 
-def _width(settings: Settings) -> int:
-    num_classes, num_radii, num_crops = _lengths(settings)
-    return num_classes * (3 + num_radii + 2 * num_crops)
+def _score_names(settings: Settings) -> list[str]:
+    """What is compared: of `_COMPARED` what both runs have."""
+    return [name for name in _COMPARED if _keys(name, settings)]
 
 
-def _lengths(settings: Settings) -> tuple[int, int, int]:
-    return settings.label_space.num_classes, len(settings.radii_px), len(settings.crop_factors_px)
+def _keys(name: str, settings: Settings) -> Sequence[Any]:
+    """The radii or crop factors of a score; a single None where it has none of them."""
+    by = DEFINITIONS[name].by
+    return settings.radii_px if by == "radius" else settings.crop_factors_px if by == "crop" else (None,)
 
 
-def _terms(record: ImageRecord, settings: Settings) -> Shares:
-    """What of an image adds up, K of each: intersection, union, images with a boundary, F by radius, both by crop."""
-    num_classes, num_radii, num_crops = _lengths(settings)
-    terms = np.zeros((3 + num_radii + 2 * num_crops, num_classes))
-    table = record.confusion_table(num_classes)
-    terms[0] = np.diag(table)
-    terms[1] = table.sum(axis=1) + table.sum(axis=0)[:num_classes] - terms[0]
-    f_score = boundary_rates(record.boundary, record.matched)[2]
-    terms[2, record.classes] = ~np.isnan(f_score[0])
-    terms[3 : 3 + num_radii, record.classes] = np.nan_to_num(f_score)
-    if num_crops and record.distance is not None:
-        terms[3 + num_radii :, record.classes] = record.distance.reshape(2 * num_crops, -1)
-    return terms.ravel()
+def _scores(sums: SetCounts, settings: Settings) -> dict[str, Shares]:
+    """Scores (B, 1 + K) by name from sums of B resamples; (B, R, 1 + K) by radius or crop. The mean comes first."""
+    scores = {}
+    for name in _score_names(settings):
+        of_class: Shares = DEFINITIONS[name].of(sums, settings.label_space, "skip")
+        known = ~np.isnan(of_class)
+        mean = np.nan_to_num(of_class).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
+        mean = np.where(known.any(axis=-1), mean, np.nan)
+        scores[name] = np.concatenate((mean[..., None], of_class), axis=-1)
+    return scores
 
 
-def _true_pixels(record: ImageRecord, settings: Settings) -> npt.NDArray[np.int64]:
-    """Pixels (K,) of each true class."""
-    pixels: npt.NDArray[np.int64] = record.confusion_table(settings.label_space.num_classes).sum(axis=1)
-    return pixels
-
-
-def _scores(sums: Shares, settings: Settings) -> Shares:
-    """From sums (B, …) to IoU, boundary F by radius and IoU by crop (B, 1 + R + F, 1 + K), mean of classes first."""
-    num_classes, num_radii, num_crops = _lengths(settings)
-    terms = sums.reshape(len(sums), -1, num_classes)
-    in_crops = 3 + num_radii
-    part = np.concatenate((terms[:, :1], terms[:, 3 : in_crops + num_crops]), axis=1)
-    images_shown = np.repeat(terms[:, 2:3], num_radii, axis=1)
-    whole = np.concatenate((terms[:, 1:2], images_shown, terms[:, in_crops + num_crops :]), axis=1)
-    of_class = np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
-    known = ~np.isnan(of_class)
-    mean = np.nan_to_num(of_class).sum(axis=2) / np.maximum(known.sum(axis=2), 1)
-    return np.concatenate((np.where(known.any(axis=2), mean, np.nan)[..., None], of_class), axis=2)
-
-
-def _differences(run: str, first: Shares, scores: Shares, settings: Settings) -> Iterator[Difference]:
+def _differences(
+    run: str, first: dict[str, Shares], scores: dict[str, Shares], settings: Settings
+) -> Iterator[Difference]:
     """One entry per score and class; row 0 is the set itself, the others are the resamples."""
-    scored: list[tuple[str, float | None, int | None]] = [
-        ("IoU", None, None),
-        *(("boundary F", radius, None) for radius in settings.radii_px),
-        *(("IoU at distance", None, factor) for factor in settings.crop_factors_px),
-    ]
-    for index, of in enumerate(scored):
-        for column, class_name in enumerate((None, *settings.label_space.class_names)):
-            ours, theirs = scores[:, index, column], first[:, index, column]
-            drawn = (ours - theirs)[1:]
-            drawn = drawn[~np.isnan(drawn)]  # a class that only few images show is missing from some resamples
-            low, high = np.percentile(drawn, (2.5, 97.5)) if drawn.size else (math.nan, math.nan)
-            yield Difference(run, *of, class_name, float(theirs[0]), float(ours[0]), float(low), float(high))
+    for name, of_run in scores.items():
+        definition = DEFINITIONS[name]
+        for index, key in enumerate(_keys(name, settings)):
+            at = (slice(None),) if key is None else (slice(None), index)
+            for column, class_name in enumerate((None, *settings.label_space.class_names)):
+                ours, theirs = of_run[at][:, column], first[name][at][:, column]
+                drawn = (ours - theirs)[1:]
+                drawn = drawn[~np.isnan(drawn)]  # a class that only few images show is missing from some resamples
+                low, high = np.percentile(drawn, (2.5, 97.5)) if drawn.size else (math.nan, math.nan)
+                yield Difference(
+                    run,
+                    _COMPARED[name],
+                    key if definition.by == "radius" else None,
+                    key if definition.by == "crop" else None,
+                    class_name,
+                    *map(float, (theirs[0], ours[0], low, high)),
+                )
 
 
 def _row(entry: Difference) -> list[str]:

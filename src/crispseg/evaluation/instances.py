@@ -1,8 +1,4 @@
-"""Instance-weighted IoU, as the Cityscapes evaluation has it: where instance files lie, and what is counted in them.
-
-The weights are fractions. They are kept as whole numbers of small parts of a pixel, so that sums do not depend on the
-order of images.
-"""
+"""Instance-weighted IoU, as the Cityscapes evaluation has it: where instance files lie, and what is counted in them."""
 
 from __future__ import annotations
 
@@ -16,19 +12,12 @@ import numpy.typing as npt
 from crispseg.data.pairing import FilePair
 from crispseg.data.problems import Problem
 from crispseg.errors import ConfigError, DataError
-from crispseg.evaluation.records import Counts, ImageRecord, confusion_rows
+from crispseg.evaluation.records import Counts, confusion_rows
 from crispseg.io import read_label_ids
 from crispseg.labels import IGNORE_INDEX, LabelSpace
-from crispseg.metrics import (
-    CityscapesCounts,
-    CityscapesScores,
-    cityscapes_counts,
-    cityscapes_scores,
-    kitti_instance_ids,
-)
+from crispseg.metrics import cityscapes_counts, kitti_instance_ids
 
 __all__ = [
-    "InstanceTotals",
     "RawIds",
     "count_instances",
     "raw_ids",
@@ -41,40 +30,7 @@ RawIds = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.int32]
 _LABEL_ENDINGS = ("_labelIds", "_labelTrainIds", "_color")
 _INSTANCE_ENDING = "_instanceIds"
 _KITTI_FOLDER, _KITTI_INSTANCES = "semantic", "instance"
-_UNITS_PER_PIXEL = 2**24  # so small that no score changes in its first ten digits
 _ALL_IDS, _IDS_PER_CLASS = 256, 1000
-
-
-class InstanceTotals:
-    """The sums of any number of records with instances.
-
-    Args:
-        space: the label table of the records.
-
-    Example:
-        >>> from crispseg.labels import label_space
-        >>> totals = InstanceTotals(label_space("cityscapes"))
-        >>> totals.scores().class_iiou["car"]
-        nan
-    """
-
-    def __init__(self, space: LabelSpace) -> None:
-        self._space = space
-        self._confusion = np.zeros((_ALL_IDS, _ALL_IDS), dtype=np.int64)
-        self._weighted = np.zeros((3, space.num_classes), dtype=np.int64)
-
-    def add(self, record: ImageRecord) -> None:
-        """Add an image."""
-        assert record.raw_confusion is not None
-        assert record.instances is not None
-        true, predicted, pixels = record.raw_confusion.T
-        self._confusion[true, predicted] += pixels
-        train_id, *weighted = record.instances.T
-        self._weighted[:, train_id] += np.stack(weighted)
-
-    def scores(self) -> CityscapesScores:
-        """Of everything that was added, by the official rules."""
-        return cityscapes_scores(CityscapesCounts(self._confusion, *(self._weighted / _UNITS_PER_PIXEL)), self._space)
 
 
 def count_instances(
@@ -96,8 +52,7 @@ def count_instances(
         ([[26, 23, 1], [26, 26, 1]], [[0.5, 0.5, 1.0]])
     """
     counts = cityscapes_counts(prediction_ids, label_ids, instance_ids, space)
-    weighted = np.stack((counts.instance_right, counts.instance_right_category, counts.instance_total))
-    units = (weighted * _UNITS_PER_PIXEL).round().astype(np.int64)
+    units = counts.units
     present = np.flatnonzero(units[2])
     return confusion_rows(counts.confusion), np.vstack((present, units[:, present])).T
 

@@ -18,25 +18,24 @@ import numpy.typing as npt
 from crispseg.errors import ConfigError, DataError
 from crispseg.labels import IGNORE_INDEX, LabelSpace
 from crispseg.metrics import (
-    BoundaryCounts,
-    boundary_f_from_counts,
     boundary_iou_counts,
     boundary_iou_radius,
     boundary_match_counts,
     confusion_counts,
     distance_counts,
-    precision_recall_from_counts,
     trimap_counts_by_radius,
 )
+from crispseg.metrics.counts import SetCounts, boundary_rates, image_sums, overlaps
 
-__all__ = ["BOUNDARY_IOU_RATIO", "ImageRecord", "Settings", "boundary_rates", "confusion_rows", "score_image"]
+__all__ = ["BOUNDARY_IOU_RATIO", "ImageRecord", "Settings", "confusion_rows", "score_image"]
 
 BOUNDARY_IOU_RATIO = 0.02
 """Reach of the Boundary IoU, relative to the image's diagonal (Cheng et al., CVPR 2021, section 4)."""
 
 Counts = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.uint8]
-Shares = npt.NDArray[np.float64]
+
+_ALL_IDS = 256
 
 
 @dataclass(frozen=True)
@@ -156,12 +155,37 @@ class ImageRecord:
         height, width = values["size_hw"]
         return cls(str(values["name"]), (height, width), stamp=tuple(values["stamp"]), **arrays)
 
-    def confusion_table(self, num_classes: int) -> Counts:
-        """The confusion as (K, K + 1): row = truth, column = prediction, the last one for none."""
-        table = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
-        true, predicted, pixels = self.confusion.T
-        table[true, predicted] = pixels
-        return table
+    def counts(self, num_classes: int) -> SetCounts:
+        """The counts over all K classes, which add up."""
+
+        def spread(values: Counts) -> Counts:
+            of_all = np.zeros((*values.shape[:-1], num_classes), dtype=np.int64)
+            of_all[..., self.classes] = values
+            return of_all
+
+        confusion = _table(self.confusion, (num_classes, num_classes + 1))
+        boundary, matched = spread(self.boundary), spread(self.matched)
+        precision, recall, f_score = map(image_sums, boundary_rates(boundary, matched))
+        raw_confusion, instances = self.raw_confusion, None
+        if raw_confusion is not None and self.instances is not None:
+            raw_confusion = _table(raw_confusion, (_ALL_IDS, _ALL_IDS))
+            instances = np.zeros((3, num_classes), dtype=np.int64)
+            instances[:, self.instances[:, 0]] = self.instances[:, 1:].T
+        return SetCounts(
+            images=np.int64(1),
+            confusion=confusion,
+            overlap=overlaps(confusion),
+            boundary=boundary,
+            matched=matched,
+            precision_images=precision,
+            recall_images=recall,
+            f_images=f_score,
+            boundary_iou=spread(self.boundary_iou),
+            trimap=spread(self.trimap),
+            distance=None if self.distance is None else spread(self.distance),
+            raw_confusion=raw_confusion,
+            instances=instances,
+        )
 
 
 _ARRAYS = ("classes", "confusion", "boundary", "matched", "boundary_iou", "trimap")
@@ -207,8 +231,11 @@ def score_image(
         marks = boundary_match_counts(prediction, labels, classes_here, radii)
         reach_px = boundary_iou_radius((labels.shape[0], labels.shape[1]), BOUNDARY_IOU_RATIO)
         boundary_iou = boundary_iou_counts(prediction, labels, classes_here, reach_px)
-        trimap = [_overlap(band) for band in trimap_counts_by_radius(prediction, labels, classes_here, radii)]
-        crops = _crop_overlaps(prediction, labels, classes_here, settings)
+        trimap = overlaps(trimap_counts_by_radius(prediction, labels, classes_here, radii))
+        factors, margin_px = settings.crop_factors_px, settings.crop_margin_px
+        crops = None
+        if factors:
+            crops = overlaps(distance_counts(prediction, labels, classes_here, factors, margin_px=margin_px))
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
     present = np.flatnonzero((table.sum(axis=0) + table.sum(axis=1))[:num_classes])
@@ -220,9 +247,9 @@ def score_image(
         boundary=np.stack((marks.predicted, marks.true))[:, present],
         matched=np.stack((marks.matched_predicted, marks.matched_true))[:, :, present],
         boundary_iou=boundary_iou[:, present],
-        trimap=np.stack(trimap, axis=1)[:, :, present],
+        trimap=trimap[:, :, present],
         stamp=stamp,
-        distance=np.stack(crops, axis=1)[:, :, present] if crops else None,
+        distance=None if crops is None else crops[:, :, present],
     )
 
 
@@ -232,33 +259,9 @@ def confusion_rows(table: Counts) -> Counts:
     return np.stack((true, predicted, table[true, predicted]), axis=1)
 
 
-def boundary_rates(boundary: Counts, matched: Counts) -> Shares:
-    """Precision, recall and F from counts of one image, or of any number of images added up.
-
-    Args:
-        boundary: (2, P) pixels on the boundary in the prediction and in the labels.
-        matched: (2, R, P) of them, those matched within each radius.
-
-    Returns:
-        (3, R, P): precision is NaN without a predicted boundary, recall without a true one, and F without either.
-
-    Example:
-        >>> boundary_rates(np.array([[4, 0, 3], [2, 0, 0]]), np.array([[[2, 0, 0]], [[2, 0, 0]]])).round(2).tolist()
-        [[[0.5, nan, 0.0]], [[1.0, nan, nan]], [[0.67, nan, 0.0]]]
-    """
-    counts = BoundaryCounts(boundary[0], matched[0], boundary[1], matched[1])
-    return np.stack((*precision_recall_from_counts(counts), boundary_f_from_counts(counts)))
-
-
-def _crop_overlaps(prediction: Labels, labels: Labels, num_classes: int, settings: Settings) -> list[Counts]:
-    """`_overlap` inside each crop; empty where IoU at distance is not asked for."""
-    factors, margin_px = settings.crop_factors_px, settings.crop_margin_px
-    if not factors:
-        return []
-    return [_overlap(crop) for crop in distance_counts(prediction, labels, num_classes, factors, margin_px=margin_px)]
-
-
-def _overlap(table: Counts) -> Counts:
-    """Intersection and union (2, K) of each class."""
-    right = np.diag(table)
-    return np.stack((right, table.sum(axis=0) + table.sum(axis=1) - right))
+def _table(rows: Counts, shape: tuple[int, int]) -> Counts:
+    """`confusion_rows` undone."""
+    table = np.zeros(shape, dtype=np.int64)
+    true, predicted, pixels = rows.T
+    table[true, predicted] = pixels
+    return table

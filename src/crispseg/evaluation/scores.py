@@ -4,85 +4,28 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any, ClassVar
 
-__all__ = ["Scores", "format_percent", "markdown_table"]
+from crispseg.metrics.functional.arrays import mean_of_known
+from crispseg.metrics.table import DEFINITIONS, TABLES, ByClass, ByRadius, SetScores
 
-ByClass = Mapping[str, float]
-ByRadius = Mapping[float, ByClass]
+__all__ = ["Scores", "format_percent", "markdown_table", "mean_of"]
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
-    """What is scored on a set; all shares in [0, 1], NaN for a score that does not exist.
+class Scores(SetScores):
+    """The scores of a set; what each is, see `SetScores`.
 
     Two are equal if all their values are, NaN being equal to NaN.
-
-    Attributes:
-        iou: by class name, from the pixel counts of the whole set; NaN for a class that is neither shown nor predicted.
-        pixel_accuracy: share of the labelled pixels that are right.
-        boundary_f: by radius in pixels and class name, the mean over the images; NaN for a class that no image shows.
-        images: how many there were.
-        class_accuracy: by class name, the share of its pixels that are right.
-        frequency_weighted_iou: mean of the IoU, weighted with the classes' shares of the labelled pixels.
-        category_iou: by category name, confusion within a category being right; empty if the table knows none.
-        boundary_precision: likewise, the share of the predicted boundary that is matched, over images that have one.
-        boundary_recall: likewise, the share of the true boundary that is matched, over images that have one.
-        boundary_f_set: by radius and class name, from the boundary pixels of all images added up.
-        boundary_precision_set: likewise.
-        boundary_recall_set: likewise.
-        boundary_iou: by class name, within 2 % of the diagonal of each mask's contour (Cheng et al., CVPR 2021), from
-            the counts of the whole set.
-        trimap_iou: by radius and class name, IoU in the band of that radius around the true boundaries.
-        skipped: how many images could not be scored and were left out.
-        distance_iou: by crop factor in pixels and class name, inside the crops of GSCNN, section 4; empty if not
-            asked for.
-        iiou: by class name, instance-weighted by the rules of the Cityscapes evaluation, NaN for classes without
-            instances; empty if there were no instance files.
-        category_iiou: likewise by category, NaN for categories that hold classes without instances.
     """
 
-    iou: ByClass
-    pixel_accuracy: float
-    boundary_f: ByRadius
-    images: int
-    class_accuracy: ByClass = field(default_factory=dict)
-    frequency_weighted_iou: float = math.nan
-    category_iou: ByClass = field(default_factory=dict)
-    boundary_precision: ByRadius = field(default_factory=dict)
-    boundary_recall: ByRadius = field(default_factory=dict)
-    boundary_f_set: ByRadius = field(default_factory=dict)
-    boundary_precision_set: ByRadius = field(default_factory=dict)
-    boundary_recall_set: ByRadius = field(default_factory=dict)
-    boundary_iou: ByClass = field(default_factory=dict)
-    trimap_iou: ByRadius = field(default_factory=dict)
-    skipped: int = 0
-    distance_iou: ByRadius = field(default_factory=dict)
-    iiou: ByClass = field(default_factory=dict)
-    category_iiou: ByClass = field(default_factory=dict)
-
-    averaging: ClassVar[Mapping[str, str]] = {
-        "iou": "pixels counted over the whole set",
-        "mean_iou": "mean over the classes of the IoU over the whole set; absent classes skipped",
-        "pixel_accuracy": "pixels counted over the whole set",
-        "boundary_f": "mean over images, absent classes skipped",
-        "mean_boundary_f": "mean over the classes of the mean over images; absent classes skipped",
-        "class_accuracy": "pixels counted over the whole set",
-        "frequency_weighted_iou": "IoU over the whole set, weighted with the classes' shares of the labelled pixels",
-        "category_iou": "pixels counted over the whole set",
-        "boundary_precision": "mean over the images in which the class is predicted",
-        "boundary_recall": "mean over the images that show the class",
-        "boundary_f_set": "boundary pixels counted over the whole set",
-        "boundary_precision_set": "boundary pixels counted over the whole set",
-        "boundary_recall_set": "boundary pixels counted over the whole set",
-        "boundary_iou": "pixels within 2 % of the diagonal of the masks' contours, counted over the whole set",
-        "trimap_iou": "pixels in the band around the true boundaries, counted over the whole set",
-        "distance_iou": "pixels inside the crop around the vanishing point, counted over the whole set",
-        "iiou": "pixels counted over the whole set, those of an object weighted with average size / its size",
-        "category_iiou": "pixels counted over the whole set, those of an object weighted with average size / its size",
-    }
+    averaging: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {name: definition.averaging for name, definition in DEFINITIONS.items()}
+        | {f"mean_{name}": entry.averaging_of_mean for name, entry in DEFINITIONS.items() if entry.by is not None}
+    )
     """How each score is averaged; part of every file."""
 
     def __eq__(self, other: object) -> bool:
@@ -95,7 +38,7 @@ class Scores:
     @property
     def mean_iou(self) -> float:
         """Mean over the classes of the IoU over the whole set."""
-        return _mean(self.iou)
+        return mean_of(self.iou)
 
     @property
     def mean_boundary_f(self) -> dict[float, float]:
@@ -134,23 +77,20 @@ class Scores:
         Besides each score by class there is its mean over the classes that have one, under ``mean_…``. What was not
         scored, such as categories where the label table has none, is left out.
         """
-        details = [name for name in _DETAILS if getattr(self, name)]
         values = self.summary_dict() | {
-            "averaging": {
-                name: rule for name, rule in self.averaging.items() if name in details or name not in _DETAILS
-            }
-            | {f"mean_{name}": _OF_CLASSES + self.averaging[name] for name in details},
             "skipped": self.skipped,
             "frequency_weighted_iou": _plain(self.frequency_weighted_iou),
         }
-        for name in details:
+        for name, definition in DEFINITIONS.items():
             scores = getattr(self, name)
-            if name in _BY_CLASS:
-                values |= {f"mean_{name}": _plain(_mean(scores)), name: _plain_by_class(scores)}
-            else:
+            if name in values or not scores:
+                continue
+            if definition.by in ("radius", "crop"):
                 values[f"mean_{name}"] = _plain_by_radius(_means(scores))
                 values[name] = {_radius(r): _plain_by_class(by_class) for r, by_class in scores.items()}
-        return values
+            else:
+                values |= {f"mean_{name}": _plain(mean_of(scores)), name: _plain_by_class(scores)}
+        return values | {"averaging": {name: rule for name, rule in self.averaging.items() if name in values}}
 
     def to_json(self) -> str:
         """The same as JSON, without NaN, which JSON does not know."""
@@ -167,46 +107,44 @@ class Scores:
             >>> scores.table_rows()
             [['class', 'IoU', 'F 1 px'], ['mean', '57.5', '50.0'], ['sky', '90.0', '50.0'], ['pole', '25.0', '–']]
         """
-        columns = {"IoU": self.iou, **_columns("F", self.boundary_f)}
-        if self.iiou:
-            columns = {"IoU": self.iou, "iIoU": self.iiou} | columns
-        return _rows("class", columns)
+        return _rows("class", self._columns([name for name in _MAIN if getattr(self, name)]))
 
     def category_rows(self) -> list[list[str]]:
         """IoU and, where it is scored, iIoU of the categories, like `table_rows`; empty where there are none."""
-        instances = {"iIoU": self.category_iiou} if self.category_iiou else {}
-        return _rows("category", {"IoU": self.category_iou, **instances}) if self.category_iou else []
+        names = [name for name in ("category_iou", "category_iiou") if getattr(self, name)]
+        return _rows("category", self._columns(names)) if names else []
 
     def distance_rows(self) -> list[list[str]]:
         """IoU inside each crop, like `table_rows`; empty where it is not scored."""
-        columns = {f"crop {_radius(factor)}": by_class for factor, by_class in self.distance_iou.items()}
-        return _rows("class", columns) if columns else []
+        return _rows("class", self._columns(["distance_iou"])) if self.distance_iou else []
 
     def detail_tables(self) -> dict[str, list[list[str]]]:
         """The scores that `table_rows` leaves out, as tables of the same form by title; empty where there are none."""
         tables = {}
-        if self.class_accuracy:
-            columns = {
-                "accuracy": self.class_accuracy,
-                "Boundary IoU": self.boundary_iou,
-                **_columns("trimap IoU", self.trimap_iou),
-            }
-            tables["Accuracy, Boundary IoU and trimap IoU, counted over the whole set"] = _rows("class", columns)
-        for suffix, rule in (("", "mean over images"), ("_set", "counted over the whole set")):
-            rates = {"P": f"boundary_precision{suffix}", "R": f"boundary_recall{suffix}", "F": f"boundary_f{suffix}"}
-            if self.class_accuracy:
-                columns = {
-                    heading: by_class
-                    for radius in self.boundary_f
-                    for letter, name in rates.items()
-                    for heading, by_class in _columns(letter, {radius: getattr(self, name)[radius]}).items()
-                }
-                tables[f"Precision, recall and F of the boundaries, {rule}"] = _rows("class", columns)
-        if self.category_iou:
-            tables["IoU of the categories, counted over the whole set"] = self.category_rows()
-        if self.distance_iou:
-            tables["IoU at distance by crop factor in pixels, counted over the whole set"] = self.distance_rows()
+        for title in TABLES:
+            names = [name for name, entry in DEFINITIONS.items() if entry.table == title and getattr(self, name)]
+            own = [name for name in names if name not in _MAIN]
+            if own:  # the main table's own score comes last, as in precision, recall and F
+                ordered = [*own, *(name for name in names if name in _MAIN)]
+                first = "category" if DEFINITIONS[own[0]].by == "category" else "class"
+                tables[title] = _rows(first, self._columns(ordered))
         return tables
+
+    def _columns(self, names: Sequence[str]) -> dict[str, ByClass]:
+        """Scores by class under their headings, then those by radius, radius by radius."""
+        columns: dict[str, ByClass] = {}
+        of_radius: dict[float, dict[str, ByClass]] = {}
+        for name in names:
+            definition, scores = DEFINITIONS[name], getattr(self, name)
+            if definition.by in ("class", "category"):
+                columns[definition.heading] = scores
+                continue
+            for key, by_class in scores.items():
+                unit = " px" if definition.by == "radius" else ""
+                of_radius.setdefault(key, {})[f"{definition.heading} {_radius(key)}{unit}"] = by_class
+        for by_heading in of_radius.values():
+            columns |= by_heading
+        return columns
 
     def summary(self) -> str:
         """One line: images, skipped ones, and the scores that have one value for the set."""
@@ -214,14 +152,14 @@ class Scores:
         if self.skipped:
             parts.append(f"{self.skipped} skipped")
         if self.class_accuracy:
-            parts.append(f"class accuracy {format_percent(_mean(self.class_accuracy))}")
+            parts.append(f"class accuracy {format_percent(mean_of(self.class_accuracy))}")
             parts.append(f"frequency-weighted IoU {format_percent(self.frequency_weighted_iou)}")
-            parts.append(f"Boundary IoU {format_percent(_mean(self.boundary_iou))}")
+            parts.append(f"Boundary IoU {format_percent(mean_of(self.boundary_iou))}")
         if self.category_iou:
-            parts.append(f"category IoU {format_percent(_mean(self.category_iou))}")
+            parts.append(f"category IoU {format_percent(mean_of(self.category_iou))}")
         if self.iiou:
-            parts.append(f"iIoU {format_percent(_mean(self.iiou))}")
-            parts.append(f"category iIoU {format_percent(_mean(self.category_iiou))}")
+            parts.append(f"iIoU {format_percent(mean_of(self.iiou))}")
+            parts.append(f"category iIoU {format_percent(mean_of(self.category_iiou))}")
         return ", ".join(parts)
 
     def to_markdown(self) -> str:
@@ -234,10 +172,7 @@ class Scores:
         )
 
 
-_BY_CLASS = ("class_accuracy", "category_iou", "boundary_iou", "iiou", "category_iiou")
-_RATES = ("boundary_precision", "boundary_recall")
-_DETAILS = (*_BY_CLASS, *_RATES, *(f"{rate}_set" for rate in ("boundary_f", *_RATES)), "trimap_iou", "distance_iou")
-_OF_CLASSES = "mean over the classes, absent ones skipped; "
+_MAIN = ("iou", "iiou", "boundary_f")  # in the table above all others
 
 
 def markdown_table(rows: list[list[str]]) -> str:
@@ -265,26 +200,22 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other) or (one != one and other != other)  # NaN differs from itself
 
 
-def _columns(letter: str, by_radius: ByRadius) -> dict[str, ByClass]:
-    return {f"{letter} {_radius(radius)} px": by_class for radius, by_class in by_radius.items()}
-
-
 def _rows(first: str, columns: Mapping[str, ByClass]) -> list[list[str]]:
     names = next(iter(columns.values()))
     return [
         [first, *columns],
-        ["mean", *(format_percent(_mean(by_class)) for by_class in columns.values())],
+        ["mean", *(format_percent(mean_of(by_class)) for by_class in columns.values())],
         *([name, *(format_percent(by_class[name]) for by_class in columns.values())] for name in names),
     ]
 
 
-def _mean(values: ByClass) -> float:
-    known = [value for value in values.values() if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
+def mean_of(by_class: ByClass) -> float:
+    """The mean over the classes that have a score."""
+    return mean_of_known(by_class.values())
 
 
 def _means(by_radius: ByRadius) -> dict[float, float]:
-    return {radius: _mean(by_class) for radius, by_class in by_radius.items()}
+    return {radius: mean_of(by_class) for radius, by_class in by_radius.items()}
 
 
 def _plain(value: float) -> float | None:

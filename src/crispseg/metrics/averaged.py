@@ -7,16 +7,19 @@ counts of all images up and scores the sum. They differ: in a mean of images a s
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 from crispseg.errors import ConfigError, DataError
+from crispseg.metrics.counts import Array, SetCounts, image_sums, mean_of_images
 from crispseg.metrics.functional import Absent
+from crispseg.metrics.functional.arrays import absent_score
+from crispseg.metrics.table import DEFINITIONS
 
 __all__ = ["Average", "AveragedScores"]
 
@@ -25,14 +28,18 @@ Average = Literal["image", "set"]
 
 
 class AveragedScores(Metric):
-    """A score that follows from counts which add up over images; subclasses say which."""
+    """Scores that follow from counts which add up over images; subclasses say which.
+
+    Args:
+        scores: S names of `crispseg.metrics.table`, of a set, which has R rows of each: one a radius or crop.
+        shapes: of the counts that they need.
+    """
 
     is_differentiable = False
     higher_is_better = True
     full_state_update = False
-    counts: Tensor
-    total: Tensor
     images: Tensor
+    sums: Tensor
 
     def __init__(
         self,
@@ -40,30 +47,30 @@ class AveragedScores(Metric):
         ignore_index: int,
         average: Average,
         absent: Absent,
-        counts_shape: tuple[int, ...],
-        scores_shape: tuple[int, ...],
+        scores: tuple[str, ...],
+        rows: int,
+        shapes: Mapping[str, tuple[int, ...]],
         options: dict[str, Any],
     ) -> None:
         super().__init__(**options)
         if average not in ("image", "set"):
             raise ConfigError(f"average is {average!r}; 'image' or 'set' expected")
-        if 0 in counts_shape:
+        absent_score(absent)
+        if rows == 0:
             raise ConfigError("no radius or crop factor given; at least one expected")
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.average = average
         self.absent: Absent = absent
-        shapes = {"total": scores_shape, "images": scores_shape} if average == "image" else {"counts": counts_shape}
-        for name, shape in shapes.items():
+        self.scores = scores
+        self._counted = tuple(shapes)
+        states = {"sums": (2, len(scores), rows, num_classes)} if average == "image" else shapes
+        for name, shape in {"images": (), **states}.items():
             self.add_state(name, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
     @abstractmethod
-    def _count(self, prediction: Tensor, labels: Tensor) -> npt.NDArray[np.int64]:
-        """Counts of one image, of `counts_shape`."""
-
-    @abstractmethod
-    def _score(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Scores (…, K) of one image or of a set."""
+    def _count(self, prediction: Tensor, labels: Tensor) -> dict[str, Array]:
+        """Counts of one image, by their names in `SetCounts`."""
 
     def update(self, prediction: Tensor, labels: Tensor) -> None:
         """Count the images of a batch.
@@ -82,19 +89,21 @@ class AveragedScores(Metric):
             )
         for predicted, true in zip(prediction.cpu(), labels.cpu(), strict=True):
             counts = self._count(predicted, true)
-            if self.average == "set":
-                self.counts += torch.from_numpy(counts).to(self.counts)
-                continue
-            scores = torch.from_numpy(self._score(counts))
-            self.total += (scores.nan_to_num(0.0) * _PARTS_OF_ONE).round().to(self.total)
-            self.images += (~scores.isnan()).to(self.images)
+            if self.average == "image":
+                counts = {"sums": image_sums(self._score(SetCounts(images=np.int64(1), **counts), "skip"))}
+            for name, array in {"images": np.int64(1), **counts}.items():
+                state: Tensor = getattr(self, name)
+                state += torch.as_tensor(array).to(state)
 
     def _scores(self) -> Tensor:
-        """Scores (…, K) of every image so far, float64 on the CPU; NaN for a class that none shows."""
-        if self.average == "set":
-            return torch.from_numpy(self._score(self.counts.cpu().numpy()))
-        return self.total.cpu().double() / _PARTS_OF_ONE / self.images.cpu()  # 0 / 0 is the NaN that is wanted
+        """Scores (S, R, K) of every image so far, float64 on the CPU; NaN for a class that none shows."""
+        images = self.images.cpu().numpy()
+        if self.average == "image":
+            sums = np.moveaxis(self.sums.cpu().numpy(), 1, 0)
+            return torch.from_numpy(mean_of_images(sums, images, self.absent))
+        counted = {name: getattr(self, name).cpu().numpy() for name in self._counted}
+        return torch.from_numpy(self._score(SetCounts(images=images, **counted), self.absent))
 
-
-_PARTS_OF_ONE = 2**40
-"""Scores are summed in parts of one: to twelve digits, for millions of images."""
+    def _score(self, counts: SetCounts, absent: Absent) -> Array:
+        """Scores (S, R, K) of one image or of a set."""
+        return np.stack([DEFINITIONS[name].of(counts, None, absent) for name in self.scores])

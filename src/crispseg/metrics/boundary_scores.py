@@ -6,22 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
 from crispseg.labels import IGNORE_INDEX
 from crispseg.metrics.averaged import Average, AveragedScores
+from crispseg.metrics.counts import Array, overlaps
 from crispseg.metrics.functional import (
     Absent,
-    BoundaryCounts,
-    boundary_f_from_counts,
     boundary_iou_counts,
-    boundary_iou_from_counts,
     boundary_iou_radius,
     boundary_match_counts,
     distance_counts,
-    iou_from_counts,
-    precision_recall_from_counts,
     trimap_counts_by_radius,
 )
 
@@ -64,18 +59,17 @@ class BoundaryFScore(AveragedScores):
         **options: Any,
     ) -> None:
         rows = len(radii_px)
-        shapes = ((2 * rows + 2, num_classes), (3, rows, num_classes))
-        super().__init__(num_classes, ignore_index, average, absent, *shapes, options)
+        scores = ("boundary_f_set", "boundary_precision_set", "boundary_recall_set")
+        shapes = {"boundary": (2, num_classes), "matched": (2, rows, num_classes)}
+        super().__init__(num_classes, ignore_index, average, absent, scores, rows, shapes, options)
         self.radii_px = tuple(radii_px)
 
-    def _count(self, prediction: Tensor, labels: Tensor) -> npt.NDArray[np.int64]:
+    def _count(self, prediction: Tensor, labels: Tensor) -> dict[str, Array]:
         counts = boundary_match_counts(prediction, labels, self.num_classes, self.radii_px, self.ignore_index)
-        return np.vstack(counts)
-
-    def _score(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        ours, theirs = np.split(counts, 2)
-        both = BoundaryCounts(ours[0], ours[1:], theirs[0], theirs[1:])
-        return np.stack((boundary_f_from_counts(both, self.absent), *precision_recall_from_counts(both, self.absent)))
+        return {
+            "boundary": np.stack((counts.predicted, counts.true)),
+            "matched": np.stack((counts.matched_predicted, counts.matched_true)),
+        }
 
     def compute(self) -> dict[str, Tensor]:
         """Scores of every image so far."""
@@ -120,19 +114,17 @@ class BoundaryIoU(AveragedScores):
         **options: Any,
     ) -> None:
         rows = 1 if radii_px is None else len(radii_px)
-        shapes = ((rows, 2, num_classes), (rows, num_classes))
-        super().__init__(num_classes, ignore_index, average, absent, *shapes, options)
+        shapes = {"boundary_iou": (rows, 2, num_classes)}
+        super().__init__(num_classes, ignore_index, average, absent, ("boundary_iou",), rows, shapes, options)
         self.radii_px = None if radii_px is None else tuple(radii_px)
 
-    def _count(self, prediction: Tensor, labels: Tensor) -> npt.NDArray[np.int64]:
+    def _count(self, prediction: Tensor, labels: Tensor) -> dict[str, Array]:
         size_hw = (labels.shape[0], labels.shape[1])
         radii = (boundary_iou_radius(size_hw),) if self.radii_px is None else self.radii_px
-        return np.stack(
-            [boundary_iou_counts(prediction, labels, self.num_classes, radius, self.ignore_index) for radius in radii]
-        )
-
-    def _score(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        return boundary_iou_from_counts(counts, self.absent)
+        counts = [
+            boundary_iou_counts(prediction, labels, self.num_classes, radius, self.ignore_index) for radius in radii
+        ]
+        return {"boundary_iou": np.stack(counts)}
 
     def compute(self) -> dict[str, Tensor]:
         """Scores of every image so far."""
@@ -170,15 +162,14 @@ class TrimapIoU(AveragedScores):
         average: Average = "set",
         **options: Any,
     ) -> None:
-        shapes = ((len(radii_px), num_classes, num_classes), (len(radii_px), num_classes))
-        super().__init__(num_classes, ignore_index, average, absent, *shapes, options)
+        rows = len(radii_px)
+        shapes = {"trimap": (2, rows, num_classes)}
+        super().__init__(num_classes, ignore_index, average, absent, ("trimap_iou",), rows, shapes, options)
         self.radii_px = tuple(radii_px)
 
-    def _count(self, prediction: Tensor, labels: Tensor) -> npt.NDArray[np.int64]:
-        return trimap_counts_by_radius(prediction, labels, self.num_classes, self.radii_px, self.ignore_index)
-
-    def _score(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        return np.stack([iou_from_counts(of_band, self.absent) for of_band in counts])
+    def _count(self, prediction: Tensor, labels: Tensor) -> dict[str, Array]:
+        counts = trimap_counts_by_radius(prediction, labels, self.num_classes, self.radii_px, self.ignore_index)
+        return {"trimap": overlaps(counts)}
 
     def compute(self) -> dict[str, Tensor]:
         """Scores of every image so far."""
@@ -220,23 +211,23 @@ class DistanceIoU(AveragedScores):
         margin_px: int = 100,
         **options: Any,
     ) -> None:
-        shapes = ((len(crop_factors_px), num_classes, num_classes), (len(crop_factors_px), num_classes))
-        super().__init__(num_classes, ignore_index, average, absent, *shapes, options)
+        rows = len(crop_factors_px)
+        shapes = {"distance": (2, rows, num_classes)}
+        super().__init__(num_classes, ignore_index, average, absent, ("distance_iou",), rows, shapes, options)
         self.crop_factors_px = tuple(crop_factors_px)
         self.margin_px = margin_px
 
-    def _count(self, prediction: Tensor, labels: Tensor) -> npt.NDArray[np.int64]:
-        return distance_counts(
+    def _count(self, prediction: Tensor, labels: Tensor) -> dict[str, Array]:
+        counts = distance_counts(
             prediction, labels, self.num_classes, self.crop_factors_px, self.ignore_index, margin_px=self.margin_px
         )
-
-    def _score(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        return np.stack([iou_from_counts(of_crop, self.absent) for of_crop in counts])
+        return {"distance": overlaps(counts)}
 
     def compute(self) -> dict[str, Tensor]:
         """Scores of every image so far."""
         return _mean_and_classes("distance_iou", self._scores())
 
 
-def _mean_and_classes(name: str, per_class: Tensor) -> dict[str, Tensor]:
+def _mean_and_classes(name: str, scores: Tensor) -> dict[str, Tensor]:
+    (per_class,) = scores
     return {name: per_class.nanmean(dim=1), f"{name}_per_class": per_class}

@@ -16,17 +16,14 @@ from torchmetrics import Metric
 from crispseg.errors import DataError
 from crispseg.labels import IGNORE_INDEX, LabelSpace
 from crispseg.labels import label_space as packaged_label_space
+from crispseg.metrics.counts import SetCounts, overlaps
 from crispseg.metrics.functional import (
     CityscapesCounts,
-    category_iou,
     cityscapes_counts,
     cityscapes_scores,
-    class_accuracy,
     confusion_counts,
-    frequency_weighted_iou,
-    iou_from_counts,
-    pixel_accuracy,
 )
+from crispseg.metrics.table import DEFINITIONS
 
 __all__ = ["CityscapesEvaluation", "SegmentationScores"]
 
@@ -84,20 +81,15 @@ class SegmentationScores(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Scores of everything that was counted."""
-        iou = torch.from_numpy(iou_from_counts(self.counts))
-        accuracy = torch.from_numpy(class_accuracy(self.counts))
-        scores = {
-            "mean_iou": iou.nanmean(),
-            "iou": iou,
-            "pixel_accuracy": torch.tensor(pixel_accuracy(self.counts), dtype=torch.float64),
-            "class_accuracy": accuracy,
-            "mean_class_accuracy": accuracy.nanmean(),
-            "frequency_weighted_iou": torch.tensor(frequency_weighted_iou(self.counts), dtype=torch.float64),
-        }
-        if self.label_space is not None:
-            by_category = category_iou(self.counts, self.label_space)
-            scores["category_iou"] = torch.tensor(list(by_category.values()), dtype=torch.float64)
-            scores["mean_category_iou"] = scores["category_iou"].nanmean()
+        table = self.counts.cpu().numpy()
+        counts = SetCounts(images=np.int64(0), confusion=np.pad(table, ((0, 0), (0, 1))), overlap=overlaps(table))
+        names = ["iou", "pixel_accuracy", "class_accuracy", "frequency_weighted_iou"]
+        scores: dict[str, Tensor] = {}
+        for name in [*names, "category_iou"] if self.label_space is not None else names:
+            shares = DEFINITIONS[name].of(counts, self.label_space, "skip")
+            scores[name] = torch.as_tensor(shares, dtype=torch.float64)
+            if DEFINITIONS[name].by is not None:
+                scores[f"mean_{name}"] = scores[name].nanmean()
         return scores
 
 
@@ -163,13 +155,13 @@ class CityscapesEvaluation(Metric):
             if instances is None:
                 self.images_without_instances += 1
                 continue
-            weighted = np.stack((counts.instance_right, counts.instance_right_category, counts.instance_total))
-            self.weighted += torch.from_numpy((weighted * _UNITS_PER_PIXEL).round().astype(np.int64)).to(self.weighted)
+            self.weighted += torch.from_numpy(counts.units).to(self.weighted)
 
     def compute(self) -> dict[str, Tensor]:
         """Scores of everything that was counted."""
-        weighted = self.weighted.cpu().numpy() / (math.nan if self.images_without_instances else _UNITS_PER_PIXEL)
-        scores = cityscapes_scores(CityscapesCounts(self.confusion.cpu().numpy(), *weighted), self.label_space)
+        units = self.weighted.cpu().numpy() * (math.nan if self.images_without_instances else 1)
+        counts = CityscapesCounts.from_units(self.confusion.cpu().numpy(), units)
+        scores = cityscapes_scores(counts, self.label_space)
         values: dict[str, list[float]] = {
             "class_iou": [scores.class_iou[name] for name in self.label_space.class_names],
             "class_iiou": [scores.class_iiou[name] for name in self.label_space.class_names],
@@ -178,7 +170,3 @@ class CityscapesEvaluation(Metric):
         }
         tensors = {name: torch.tensor(of_all, dtype=torch.float64) for name, of_all in values.items()}
         return tensors | {f"mean_{name}": of_all.nanmean() for name, of_all in tensors.items()}
-
-
-_UNITS_PER_PIXEL = 2**24
-"""Weighted pixels are summed in parts so small that no score changes in its first ten digits."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from crispseg import pictures
 from crispseg.data.problems import Problem
 from crispseg.evaluation.engine import Example
-from crispseg.evaluation.scores import Scores, format_percent
+from crispseg.evaluation.scores import Scores, format_percent, mean_of
 from crispseg.evaluation.totals import Totals
 from crispseg.labels import LabelSpace
 from crispseg.pages.base import css_colour, page_template
@@ -72,11 +72,11 @@ def render_report(
             }
             for index, name in enumerate(space.class_names)
         ],
-        means=[_share(_mean(by_class)) for by_class in columns.values()],
+        means=[_share(mean_of(by_class)) for by_class in columns.values()],
         boundary_curve=_curve(
             {
                 "mean over images": scores.mean_boundary_f,
-                "counted over the whole set": {r: _mean(by_class) for r, by_class in scores.boundary_f_set.items()},
+                "counted over the whole set": {r: mean_of(by_class) for r, by_class in scores.boundary_f_set.items()},
             },
         ),
         distance_curve=_curve({"counted over the whole set": scores.mean_distance_iou}),
@@ -96,11 +96,11 @@ def _tiles(scores: Scores) -> list[dict[str, str]]:
     shares = {
         "mean IoU": scores.mean_iou,
         **{f"boundary F within {radius:g} px": scores.mean_boundary_f[radius] for radius in radii},
-        "Boundary IoU": _mean(scores.boundary_iou),
-        "category IoU": _mean(scores.category_iou),
-        "iIoU": _mean(scores.iiou),
-        "category iIoU": _mean(scores.category_iiou),
-        "class accuracy": _mean(scores.class_accuracy),
+        "Boundary IoU": mean_of(scores.boundary_iou),
+        "category IoU": mean_of(scores.category_iou),
+        "iIoU": mean_of(scores.iiou),
+        "category iIoU": mean_of(scores.category_iiou),
+        "class accuracy": mean_of(scores.class_accuracy),
         "pixels right": scores.pixel_accuracy,
     }
     return [{"name": name, "value": format_percent(share)} for name, share in shares.items() if not math.isnan(share)]
@@ -220,8 +220,3 @@ def _facts(source: Mapping[str, Any], space: LabelSpace) -> list[tuple[str, str]
 def _first_and_last(radii: Sequence[float]) -> list[float]:
     """The smallest and the largest radius: what all others lie between."""
     return sorted({min(radii), max(radii)})
-
-
-def _mean(by_class: Mapping[str, float]) -> float:
-    known = [share for share in by_class.values() if not math.isnan(share)]
-    return sum(known) / len(known) if known else math.nan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ __all__ = [
     "absent_score",
     "check_radii",
     "count_pairs",
+    "mean_of_known",
     "share",
     "to_image_pair",
     "to_label_pair",
@@ -112,6 +113,12 @@ def count_pairs(rows: npt.NDArray[np.uint8], columns: npt.NDArray[np.uint8]) -> 
 def share(part: npt.NDArray[Any], whole: npt.NDArray[Any], of_nothing: float) -> npt.NDArray[np.float64]:
     """``part / whole``, and `of_nothing` where the whole is 0."""
     return np.where(whole > 0, part / np.where(whole > 0, whole, 1), of_nothing)
+
+
+def mean_of_known(values: Iterable[float]) -> float:
+    """The mean without NaN; NaN if nothing is left."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def _listed(wrong: npt.NDArray[Any], at_most: int = 5) -> str:
