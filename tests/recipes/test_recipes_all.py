@@ -33,8 +33,9 @@ CLASSES = {
     "coco_stuff10k": 171,
     "mapillary": 65,
     "isbi_membranes": 2,
+    "folder": 10,
 }
-LABEL_TABLES = {"kitti": "cityscapes"}  # where a layout has another's
+LABEL_TABLES = {"kitti": "cityscapes", "folder": "toy_streets"}  # where a layout has another's, or the user's
 TRAINING_IMAGES = {
     ("cityscapes", "train"): 2975,
     ("cityscapes", "train+val"): 2975 + 500,
