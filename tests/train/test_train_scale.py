@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from multiprocessing.connection import wait
 
 import pytest
 import torch
@@ -56,7 +57,8 @@ def in_two_processes(work, path, *arguments):
     processes = [context.Process(target=_run, args=(rank, path, send, work, arguments)) for rank in range(2)]
     for process in processes:
         process.start()
-    result = receive.recv() if receive.poll(120) else None
+    wait([receive, *(process.sentinel for process in processes)], 120)  # a process that dies is not waited for
+    result = receive.recv() if receive.poll(0) else None
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
