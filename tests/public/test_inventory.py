@@ -3,8 +3,11 @@
 import importlib
 import importlib.metadata
 import pkgutil
+import re
+from pathlib import Path
 
 import pytest
+import yaml
 
 import crispseg
 
@@ -56,3 +59,12 @@ def test_every_room_has_what_it_announces(room):
 
 def test_version_is_the_packages():
     assert crispseg.__version__ == importlib.metadata.version("crispseg")
+
+
+def test_every_page_that_names_the_version_names_this_one():
+    root = Path(__file__).parents[2]
+    cited = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))["version"]
+    newest = re.search(r"^## \[(\d.*?)\]", (root / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    minor = crispseg.__version__.rpartition(".")[0]
+    assert cited == newest == crispseg.__version__
+    assert f"\nVersion {minor}. " in (root / "README.md").read_text(encoding="utf-8")
