@@ -57,5 +57,6 @@ def test_other_radii_are_refused(stopped: list[str]):
 
 def test_the_title_names_the_images_that_were_scored(tmp_path: Path):
     save_model(tmp_path / "model", seed=0)
-    result = invoke(["evaluate", str(tmp_path / "model"), *OPTIONS, "--device", "cpu", "--set", "data.val_split=train", "--set", "data.toy_train_images=3"])
+    split = ["--set", "data.val_split=train", "--set", "data.toy_train_images=3"]
+    result = invoke(["evaluate", str(tmp_path / "model"), *OPTIONS, "--device", "cpu", *split])
     assert " on train of toy_streets" in " ".join(result.stdout.split())
