@@ -60,7 +60,13 @@ class ModelConfig(_Values):
 
 
 class DataConfig(_Values):
-    """Where the images are and how they are cut and varied."""
+    """Where the images are and how they are cut and varied, and the options of the layout, which its signature names.
+
+    An option is a key of this section like the others. Whether the layout takes it is known when it is opened: see
+    `crispseg.data.layouts.open_layout`.
+    """
+
+    model_config = ConfigDict(extra="allow")
 
     layout: str = "folder"  # a name in crispseg.data.LAYOUTS, such as cityscapes or camvid; docs/datasets.md has all
     root: str | None = None
@@ -79,14 +85,11 @@ class DataConfig(_Values):
     index_cache: str | None = None  # folder of what look-up and check found; None: crispseg in the user's cache folder
     workers: Annotated[int, Field(ge=0)] = 2
     cache: bool = False  # keep decoded images in memory: 4 bytes per pixel of the data set
-    # kitti only, which has no validation set: fold number `fold` (from 0) of `folds` is "val", the others are "train"
-    folds: Annotated[int, Field(ge=2)] = 5
-    fold: Annotated[int, Field(ge=0)] = 0
-    # toy streets only: made on the fly, seeded by the index
-    toy_train_images: PositiveInt = 400
-    toy_val_images: PositiveInt = 40
-    toy_size_hw: tuple[PositiveInt, PositiveInt] = (192, 256)
-    toy_seed: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the section says beside the keys that all layouts have."""
+        return dict(self.model_extra or {})
 
     def own_split(self, split: str) -> str:
         """The data set's own name of ``"train"`` or ``"val"``; other names are taken as its own already."""
@@ -97,8 +100,6 @@ class DataConfig(_Values):
         low, high = self.scale_range
         if not 0 < low <= high:
             raise ValueError(f"scale_range is ({low}, {high}); two positive numbers in ascending order expected")
-        if self.fold >= self.folds:
-            raise ValueError(f"fold is {self.fold} of {self.folds} folds; 0 to {self.folds - 1} expected")
         return self
 
 

@@ -1,4 +1,4 @@
-"""Every part that a recipe or a saved model may name: heads, contexts, backbones, losses.
+"""Every part that a recipe or a saved model may name: heads, contexts, backbones, losses, layouts of data.
 
 A part of the library stands here as ``"module:name"`` and is imported when it is first asked for, so that names can be
 listed and checked without PyTorch. To add one to the library, write its file and its line here. A part from outside is
@@ -17,7 +17,7 @@ from pydantic import ConfigDict, ValidationError, create_model
 from crispseg.errors import ConfigError
 from crispseg.wording import expected_in_words, nearest_name
 
-__all__ = ["BACKBONES", "CONTEXTS", "HEADS", "LOSSES", "Registry", "mentions"]
+__all__ = ["BACKBONES", "CONTEXTS", "HEADS", "LAYOUTS", "LOSSES", "Registry", "mentions"]
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class Registry(Mapping[str, T], Generic[T]):
         (Fraction(1, 2), ['half'], ('denominator',))
         >>> numbers.find("halb", "recipe.number")
         Traceback (most recent call last):
-        crispseg.errors.ConfigError: recipe.number: unknown 'halb'; did you mean 'half'? Known: half
+        crispseg.errors.ConfigError: recipe.number: unknown number 'halb'; did you mean 'half'? Known: half
     """
 
     def __init__(
@@ -84,7 +84,8 @@ class Registry(Mapping[str, T], Generic[T]):
             ConfigError: if there is none; it names the nearest.
         """
         if name not in self:
-            raise ConfigError(f"{key}: unknown {name!r}; {nearest_name(name, [*self, *also])}")
+            kind = "" if key == self.kind else f"{self.kind} "
+            raise ConfigError(f"{key}: unknown {kind}{name!r}; {nearest_name(name, [*self, *also])}")
         return self[name]
 
     def register(self, name: str, part: T, taken: Collection[str] = ()) -> None:
@@ -172,6 +173,11 @@ class Registry(Mapping[str, T], Generic[T]):
                 raise ConfigError(f"{key}.{option}: missing, and {self.kind} {name!r} needs it; set it")
         return {**defaults, **self.checked(name, own, key)}
 
+    def without_options_of_others(self, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """A section without what only other parts take, as if it had named this part from the start."""
+        foreign = set(self.all_options()) - set(self.options(name))
+        return {key: value for key, value in values.items() if key not in foreign}
+
     def _parameters(self, name: str) -> dict[str, inspect.Parameter]:
         variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         return {
@@ -196,8 +202,14 @@ class Registry(Mapping[str, T], Generic[T]):
         return f"{key}.{option}: {self.kind} {name!r} takes no such option; {hint}"
 
 
-# What version 0.1 wrote into every recipe and card, whatever its loss; defaults may have changed since.
+# What version 0.1 wrote into every recipe and card, whatever its loss and layout; defaults may have changed since.
 _WRITTEN_BY_0_1: dict[str, Any] = {
+    "folds": 5,
+    "fold": 0,
+    "toy_train_images": 400,
+    "toy_val_images": 40,
+    "toy_size_hw": (192, 256),
+    "toy_seed": 0,
     "boundary_radius_px": 1,
     "dual_boundary_weight": 1.0,
     "dual_segmentation_weight": 1.0,
@@ -322,3 +334,31 @@ LOSSES: Registry[Any] = Registry(
     },
 )
 """Classes derived from `crispseg.losses.SegmentationLoss`, by the system that a head announces."""
+
+_LAYOUT_OPTIONS = {
+    "toy_streets": ("toy_train_images", "toy_val_images", "toy_size_hw", "toy_seed"),
+    "kitti": ("folds", "fold"),
+}
+_LAYOUTS = (
+    "toy_streets",
+    "folder",
+    "cityscapes",
+    "cityscapes_coarse",
+    "camvid",
+    "camvid_original",
+    "isbi_membranes",
+    "kitti",
+    "bdd100k",
+    "ade20k",
+    "pascal_context",
+    "coco_stuff10k",
+    "mapillary",
+)
+
+LAYOUTS: Registry[Any] = Registry(
+    "layout",
+    {name: f"crispseg.data.layouts:{name}" for name in _LAYOUTS},
+    given=("config", "split"),
+    options={name: _LAYOUT_OPTIONS.get(name, ()) for name in _LAYOUTS},
+)
+"""Functions from a recipe's data section and a split to a source of samples and their label table."""

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from crispseg.config import Recipe
-from crispseg.registry import LOSSES
+from crispseg.registry import LAYOUTS, LOSSES
 
 DOC = Path(__file__).parents[2] / "docs" / "recipes.md"
 ROW = re.compile(r"^\| `([\w.]+)` \| `(.*?)` \| (.+) \|$", re.MULTILINE)
@@ -27,7 +27,7 @@ def options() -> dict[str, dict[str, object]]:
         f"{parts.kind} `{name}`": {
             f"{section}.{key}": value for key, value in parts.completed(name, {}, section).items()
         }
-        for section, parts in (("loss", LOSSES),)
+        for section, parts in (("data", LAYOUTS), ("loss", LOSSES))
         for name in parts
         if parts.options(name)
     }

@@ -255,9 +255,19 @@ class TestKitti:
         with pytest.raises(DataError, match=r"10 images in 11 folds \(data\.folds\) leave none for 'val'"):
             build("kitti", tmp_path, "val", folds=11)
 
-    def test_folds_are_checked(self):
-        with pytest.raises(ValueError, match="fold is 5 of 5 folds; 0 to 4 expected"):
-            DataConfig(fold=5)
+    def test_folds_are_checked(self, tmp_path):
+        with pytest.raises(ConfigError, match=r"data.fold is 5 of 5 folds; 0 to 4 expected"):
+            build("kitti", tmp_path, "val", fold=5)
+        with pytest.raises(ConfigError, match=r"data.folds is 1, greater than or equal to 2 expected"):
+            build("kitti", tmp_path, "val", folds=1)
+        with pytest.raises(ConfigError, match=r"data.folds: layout 'camvid' takes no such option; kitti does"):
+            build("camvid", tmp_path, "val", folds=3)
+
+    def test_recipes_of_version_0_1_name_folds_for_every_layout(self, tmp_path):
+        toy = {"toy_train_images": 400, "toy_val_images": 40, "toy_size_hw": [192, 256], "toy_seed": 0}
+        miniatures.kitti(tmp_path)
+        assert len(build("kitti", tmp_path, "val", folds=5, fold=0, **toy)) == 2
+        assert len(build("toy_streets", tmp_path, "val", folds=5, fold=0, **toy)) == 40
 
 
 class TestMatFiles:

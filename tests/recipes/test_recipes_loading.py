@@ -76,6 +76,18 @@ def test_overrides_are_yaml_and_later_ones_win(write):
     assert load_recipe(path, ["data.root=a=b"]).data.root == "a=b"
 
 
+def test_another_layout_leaves_the_options_of_the_bases_behind(write):
+    recipe = load_recipe(write("{base: toy/gff, data: {layout: kitti, root: r, folds: 4}}"))
+    assert recipe.data.options == {"folds": 4}
+    assert load_recipe("toy/gff").data.options == {
+        "toy_train_images": 320,
+        "toy_val_images": 40,
+        "toy_size_hw": [192, 256],
+    }
+    assert load_recipe("toy/gff", ["data.layout=camvid"]).data.options == {}
+    assert load_recipe("toy/gff", ["data.layout=toy_streets"]).data.options["toy_train_images"] == 320
+
+
 def test_overrides_reach_into_free_options(write):
     path = write("model: {head_options: {auxiliary: true, levels: [0, 1]}}")
     assert load_recipe(path, ["model.head_options.auxiliary=false"]).model.head_options == {

@@ -25,6 +25,7 @@ from crispseg.recipes import load_recipe, save_recipe
 from crispseg.train import SegmentationTask, build_optimizer, fit
 from crispseg.train import run as run_module
 from crispseg.train.batches import collate
+from crispseg.train.complete import completed
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def finished(tmp_path_factory):
 
 def test_a_run_leaves_everything_that_its_folder_promises(finished):
     recipe, folder, result = finished
-    assert load_recipe(folder / "recipe.yaml") == recipe
+    assert completed(load_recipe(folder / "recipe.yaml")) == completed(recipe)
     assert result.best_checkpoint == folder / "checkpoints" / "best.ckpt"
     assert sorted(entry.name for entry in (folder / "checkpoints").iterdir()) == [
         "best.ckpt",
@@ -56,7 +57,7 @@ def test_a_run_leaves_everything_that_its_folder_promises(finished):
     ]
     assert result.model_folder == folder / "model"
     card = json.loads((folder / "model" / "card.json").read_text(encoding="utf-8"))
-    assert card["recipe"] == recipe.model_dump(mode="json")
+    assert card["recipe"] == completed(recipe).model_dump(mode="json")
     assert card["metrics"]["mean_iou"] == result.scores.mean_iou
     assert result.seconds > 0
 

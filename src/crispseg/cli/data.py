@@ -126,17 +126,17 @@ def _data_section(
     root: str | None, layout: str | None, labels: str | None, recipe: str | None, changes: list[str] | None
 ) -> DataConfig:
     """The section that the options describe: a recipe's, or the defaults, with what was given put in."""
-    from crispseg.config import DataConfig
-    from crispseg.recipes import load_recipe
+    from crispseg.config import Recipe
+    from crispseg.recipes import load_recipe, override
 
     if recipe is None:
         if changes:
             raise ConfigError("--set changes a recipe's values; name the recipe with --recipe")
         if layout is None:
             raise ConfigError("--layout NAME or --recipe RECIPE is missing: how do the files lie?")
-    section = DataConfig() if recipe is None else load_recipe(recipe, changes or []).data
-    given = {"root": root, "layout": layout, "labels": labels}
-    return section.model_copy(update={key: value for key, value in given.items() if value is not None})
+    values = Recipe() if recipe is None else load_recipe(recipe, changes or [])
+    given = {"layout": layout, "root": root, "labels": labels}
+    return override(values, [f"data.{key}={json.dumps(value)}" for key, value in given.items() if value]).data
 
 
 def _splits_table(report: DataReport) -> Table:

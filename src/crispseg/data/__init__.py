@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from crispseg.data.class_uniform import ClassDraw, ClassIndex, build_class_index, class_index
     from crispseg.data.dataset import Item, SegmentationDataset, build_dataset
     from crispseg.data.encodings import read_labels
-    from crispseg.data.layouts import LAYOUTS
+    from crispseg.data.layouts import LAYOUTS, register_layout
     from crispseg.data.problems import Problem
     from crispseg.data.records import FileSource, Record, Sample, SampleSource, train_ids
     from crispseg.data.report import DataReport, SplitReport
@@ -36,7 +36,10 @@ else:
                 "build_dataset",
             ),
             "crispseg.data.encodings": ("read_labels",),
-            "crispseg.data.layouts": ("LAYOUTS",),
+            "crispseg.data.layouts": (
+                "LAYOUTS",
+                "register_layout",
+            ),
             "crispseg.data.problems": ("Problem",),
             "crispseg.data.records": (
                 "FileSource",
@@ -76,6 +79,7 @@ __all__ = [
     "data_check",
     "make_street",
     "read_labels",
+    "register_layout",
     "require_sound",
     "train_ids",
 ]

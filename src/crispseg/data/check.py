@@ -21,7 +21,7 @@ import numpy as np
 
 from crispseg.config import DataConfig
 from crispseg.data.fingerprint import fingerprint, found_once
-from crispseg.data.layouts import LAYOUTS, split_parts
+from crispseg.data.layouts import open_layout, split_parts
 from crispseg.data.problems import Problem, problems_in_words
 from crispseg.data.records import FileSource, SampleSource, SizesDifferError, UnknownIdsError
 from crispseg.data.report import (
@@ -37,10 +37,9 @@ from crispseg.data.report import (
     SplitReport,
     Tally,
 )
-from crispseg.errors import ConfigError, DataError
+from crispseg.errors import DataError
 from crispseg.io import image_size_hw, read_image
 from crispseg.labels import LabelSpace
-from crispseg.wording import nearest_name
 
 __all__ = ["data_check", "require_sound"]
 
@@ -169,14 +168,12 @@ def _parts(splits: Sequence[str]) -> list[str]:
 
 
 def _open(config: DataConfig, splits: Sequence[str]) -> _Opened:
-    if config.layout not in LAYOUTS:
-        raise ConfigError(f"data.layout: unknown layout {config.layout!r}; {nearest_name(config.layout, LAYOUTS)}")
     sources: dict[str, SampleSource] = {}
     label_space: LabelSpace | None = None
     problems: dict[str, Problem] = {}  # by detail: a missing root is one problem, not one a split
     for split in splits:
         try:
-            sources[split], label_space = LAYOUTS[config.layout](config, split)
+            sources[split], label_space = open_layout(config, split)
         except DataError as error:
             problems.setdefault(str(error), Problem(LAYOUT, split, str(error)))
     return _Opened(sources, label_space, list(problems.values()))

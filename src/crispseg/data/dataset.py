@@ -13,13 +13,12 @@ from torch.utils.data import Dataset, get_worker_info
 
 from crispseg.config import DataConfig
 from crispseg.data.class_uniform import ClassDraw
-from crispseg.data.layouts import LAYOUTS
+from crispseg.data.layouts import open_layout
 from crispseg.data.records import Sample, SampleSource
 from crispseg.data.transforms import JointTransform
 from crispseg.data.workers import data_worker
-from crispseg.errors import ConfigError, DataError
+from crispseg.errors import DataError
 from crispseg.labels import LabelSpace
-from crispseg.wording import nearest_name
 
 __all__ = ["Item", "SegmentationDataset", "build_dataset"]
 
@@ -151,7 +150,7 @@ def build_dataset(config: DataConfig, split: str, augment: bool, seed: int = 0) 
         seed: of the variation.
 
     Raises:
-        ConfigError: if there is no such layout or label table.
+        ConfigError: if there is no such layout or label table, or the layout does not take an option that is set.
         DataError: if the root is missing or empty, or images and label files do not pair.
 
     Example:
@@ -159,9 +158,7 @@ def build_dataset(config: DataConfig, split: str, augment: bool, seed: int = 0) 
         >>> len(data), tuple(data[0]["image"].shape), data.names[0]
         (40, (3, 48, 64), 'toy_val_00000')
     """
-    if config.layout not in LAYOUTS:
-        raise ConfigError(f"data.layout: unknown layout {config.layout!r}; {nearest_name(config.layout, LAYOUTS)}")
-    source, label_space = LAYOUTS[config.layout](config, config.own_split(split))
+    source, label_space = open_layout(config, config.own_split(split))
     transform = None
     if augment:
         transform = JointTransform(

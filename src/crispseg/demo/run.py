@@ -204,8 +204,9 @@ def _read_curve(log: Path) -> tuple[tuple[int, float], ...]:
 def _lead(ours: Trained, baseline: Trained | None) -> str:
     both = " The plain baseline had the same backbone, scenes and schedule." if baseline else ""
     recipe = ours.recipe
+    streets = recipe.data.options["toy_train_images"]
     return (
-        f"A {recipe.model.backbone} without pretraining saw {recipe.data.toy_train_images} procedurally drawn street "
+        f"A {recipe.model.backbone} without pretraining saw {streets} procedurally drawn street "
         f"scenes {recipe.train.epochs} times, in {seconds_in_words(ours.result.seconds)}; everything below was "
         f"measured on {len(ours.dataset)} scenes that it never saw.{both}"
     )

@@ -2,7 +2,15 @@
 
 from crispseg.context import CONTEXTS
 from crispseg.heads import HEADS
-from crispseg.models.build import ALIASES, build_model, create_model, numbered_labels, register_context, register_head
+from crispseg.models.build import (
+    ALIASES,
+    build_model,
+    create_model,
+    numbered_labels,
+    parts_of,
+    register_context,
+    register_head,
+)
 from crispseg.models.describe import Description, Part, describe
 from crispseg.models.segmenter import Segmenter
 from crispseg.models.share import push_to_hub
@@ -21,6 +29,7 @@ __all__ = [
     "load_model",
     "load_weights",
     "numbered_labels",
+    "parts_of",
     "push_to_hub",
     "register_context",
     "register_head",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -15,7 +15,7 @@ from crispseg.heads import HEADS, Head
 from crispseg.labels import LabelSpace
 from crispseg.models.segmenter import Segmenter
 
-__all__ = ["ALIASES", "build_model", "create_model", "numbered_labels", "register_context", "register_head"]
+__all__ = ["ALIASES", "build_model", "create_model", "numbered_labels", "parts_of", "register_context", "register_head"]
 
 ALIASES = {"fcn": ("plain", "identity"), "pspnet": ("plain", "ppm")}
 """Names of whole networks: head and context."""
@@ -113,19 +113,44 @@ def create_model(
     return build_model(config, label_space or numbered_labels(num_classes))
 
 
+class Parts(NamedTuple):
+    """What a ``model`` section chooses beside the backbone: classes, and their options, validated."""
+
+    head: str
+    head_class: type[Head]
+    head_options: dict[str, Any]
+    context: str
+    context_class: type[Context]
+    context_options: dict[str, Any]
+
+
+def parts_of(config: ModelConfig) -> Parts:
+    """Find a ``model`` section's head and context, without building anything.
+
+    Raises:
+        ConfigError: if a name is unknown, or a part does not take an option that is set.
+    """
+    head, alias_context = ALIASES.get(config.head, (config.head, None))
+    head_class = HEADS.find(head, "head", also=ALIASES)
+    context = config.context or alias_context or head_class.default_context
+    if alias_context is not None and context != alias_context:
+        raise ConfigError(
+            f"context: {context!r} found, but {config.head!r} means context {alias_context!r}; "
+            f"leave it out or use head {head!r}"
+        )
+    return Parts(
+        head,
+        head_class,
+        HEADS.checked(head, config.head_options, "head_options"),
+        context,
+        CONTEXTS.find(context, "context"),
+        CONTEXTS.checked(context, config.context_options, "context_options"),
+    )
+
+
 def build_model(config: ModelConfig, label_space: LabelSpace) -> Segmenter:
     """Build a model from a recipe's ``model`` section; see `create_model`."""
-    head_name, alias_context = ALIASES.get(config.head, (config.head, None))
-    head_class = HEADS.find(head_name, "head", also=ALIASES)
-    context_name = config.context or alias_context or head_class.default_context
-    if alias_context is not None and context_name != alias_context:
-        raise ConfigError(
-            f"context: {context_name!r} found, but {config.head!r} means context {alias_context!r}; "
-            f"leave it out or use head {head_name!r}"
-        )
-    context_class = CONTEXTS.find(context_name, "context")
-    head_options = HEADS.checked(head_name, config.head_options, "head_options")
-    context_options = CONTEXTS.checked(context_name, config.context_options, "context_options")
+    parts = parts_of(config)
     backbone = build_backbone(
         config.backbone,
         config.output_stride,
@@ -133,13 +158,16 @@ def build_model(config: ModelConfig, label_space: LabelSpace) -> Segmenter:
         weights=config.backbone_weights,
         padding=config.backbone_padding,
     )
-    info = backbone.info
-    context_channels = config.context_channels or config.channels
-    context = context_class(
-        info.top.channels, context_channels, info.top.stride, head_class.extra_channels, **context_options
+    info, extra_channels = backbone.info, parts.head_class.extra_channels
+    context = parts.context_class(
+        info.top.channels,
+        config.context_channels or config.channels,
+        info.top.stride,
+        extra_channels,
+        **parts.context_options,
     )
-    head = head_class(info, label_space.num_classes, context, channels=config.channels, **head_options)
-    resolved = config.model_copy(update={"head": head_name, "context": context_name})
+    head = parts.head_class(info, label_space.num_classes, context, channels=config.channels, **parts.head_options)
+    resolved = config.model_copy(update={"head": parts.head, "context": parts.context})
     return Segmenter(backbone, head, resolved, label_space)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from crispseg.config import LossConfig, Recipe
-from crispseg.registry import LOSSES, Registry, mentions
+from crispseg.config import DataConfig, LossConfig, Recipe
+from crispseg.registry import LAYOUTS, LOSSES, Registry, mentions
 from crispseg.wording import expected_in_words
 
 __all__ = ["explain_validation", "misplaced_booleans", "unknown_keys"]
@@ -74,7 +74,7 @@ def _section(field: FieldInfo) -> type[BaseModel] | None:
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
-_PARTS_OF_SECTION: dict[type[BaseModel], Registry[Any]] = {LossConfig: LOSSES}
+_PARTS_OF_SECTION: dict[type[BaseModel], Registry[Any]] = {DataConfig: LAYOUTS, LossConfig: LOSSES}
 
 
 def _known(section: type[BaseModel]) -> list[str]:

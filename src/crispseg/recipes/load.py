@@ -17,6 +17,7 @@ from crispseg.config import Recipe
 from crispseg.errors import ConfigError
 from crispseg.recipes.explain import explain_validation, misplaced_booleans, unknown_keys
 from crispseg.recipes.files import RecipeFile, find_recipe_file, parse_value, read_values
+from crispseg.registry import LAYOUTS
 
 __all__ = ["load_recipe", "override", "save_recipe"]
 
@@ -100,7 +101,7 @@ def _recipe_of(layers: Sequence[_Layer]) -> Recipe:
         raise ConfigError("; ".join(unknown))
     merged: dict[str, Any] = {}
     for layer in layers:
-        merged = _merge(merged, layer.values)
+        merged = _merge(_at_layout_of(layer, merged), layer.values)
     if wrong := misplaced_booleans(merged):
         key, message = wrong
         raise ConfigError(f"{_origin(key, layers)}: {message}")
@@ -109,6 +110,20 @@ def _recipe_of(layers: Sequence[_Layer]) -> Recipe:
     except ValidationError as error:
         lines = [f"{_origin(key, layers)}: {message}" for key, message in explain_validation(error)]
         raise ConfigError("; ".join(lines)) from error
+
+
+def _at_layout_of(layer: _Layer, below: dict[str, Any]) -> dict[str, Any]:
+    """The values below without the options of their layout, where the layer names another layout."""
+    named = _layout(layer.values)
+    if named is None or named not in LAYOUTS or named == _layout(below) or "data" not in below:
+        return below
+    return {**below, "data": LAYOUTS.without_options_of_others(named, below["data"])}
+
+
+def _layout(values: Mapping[str, Any]) -> str | None:
+    section = values.get("data")
+    named = section.get("layout") if isinstance(section, Mapping) else None
+    return named if isinstance(named, str) else None
 
 
 def _file_layers(file: RecipeFile, below: tuple[str, ...]) -> list[_Layer]:

@@ -11,6 +11,7 @@ from crispseg.config import Recipe
 from crispseg.errors import ConfigError, WeightsError
 from crispseg.recipes import differing_keys, load_recipe
 from crispseg.train.checkpoints import is_whole, remove_leftovers
+from crispseg.train.complete import completed
 
 __all__ = ["claim_folder"]
 
@@ -22,7 +23,7 @@ _MAY_CHANGE = re.compile(
 
 
 def claim_folder(folder: Path, recipe: Recipe, resume: bool, from_previous: bool) -> Path | None:
-    """The checkpoint to go on from; None for the beginning."""
+    """The checkpoint to go on from; None for the beginning. The recipe is `completed`."""
     if from_previous and not resume:
         raise ConfigError("from_previous is for going on with a run; set resume as well (--resume --previous)")
     last = folder / "checkpoints" / ("previous.ckpt" if from_previous else "last.ckpt")
@@ -46,7 +47,7 @@ def claim_folder(folder: Path, recipe: Recipe, resume: bool, from_previous: bool
         )
     changed = [
         f"{key} was {before!r} and is now {after!r}"
-        for key, (before, after) in differing_keys(load_recipe(saved), recipe).items()
+        for key, (before, after) in differing_keys(completed(load_recipe(saved)), recipe).items()
         if not _MAY_CHANGE.fullmatch(key)
     ]
     if changed:

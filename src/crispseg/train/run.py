@@ -26,6 +26,7 @@ from crispseg.recipes import save_recipe
 from crispseg.train.averaging import MovingAverage
 from crispseg.train.batches import EpochBatches, train_loader, validation_loader, without_worker_traceback
 from crispseg.train.checkpoints import Checkpoints
+from crispseg.train.complete import completed
 from crispseg.train.folder import claim_folder
 from crispseg.train.memory import keep_freed_memory
 from crispseg.train.records import EpochLog, ValidationPictures
@@ -98,6 +99,7 @@ def fit(
         TrainingInterrupted: on Ctrl-C or SIGTERM, after the state was saved.
     """
     folder = Path(out_dir)
+    recipe = completed(recipe)
     checkpoint = claim_folder(folder, recipe, resume, from_previous)
     with (
         quiet_lightning(),

@@ -1,5 +1,7 @@
 """Where the files of a data set lie. A layout is a function from a configuration and a split to a source of samples.
 
+What a layout alone needs are keywords of its function. `crispseg.registry` has the names of all.
+
 A split's name may join several with a plus: ``train+val``. docs/datasets.md has each data set's folders in words.
 """
 
@@ -7,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
-from crispseg.config import DataConfig
+from pydantic import Field
+
+from crispseg.config import DataConfig, PositiveInt
 from crispseg.data.label_files import CAMVID_FORMAT, MEMBRANE_FORMAT, PNG_FORMAT, LabelFormat, mat_format
 from crispseg.data.layouts.choices import (
     camvid_split,
@@ -21,13 +26,59 @@ from crispseg.data.layouts.choices import (
 from crispseg.data.layouts.files import IMAGE_ENDINGS, FindRecords, PairedFolders, existing_root, first_existing
 from crispseg.data.records import FileSource, Record, SampleSource
 from crispseg.data.toy_streets import ToyStreets
-from crispseg.errors import DataError
+from crispseg.errors import ConfigError, DataError
 from crispseg.labels import LabelSpace, label_space
+from crispseg.registry import LAYOUTS as _LAYOUTS
+from crispseg.registry import Registry
 from crispseg.wording import nearest_name
 
-__all__ = ["LAYOUTS", "Layout", "split_parts"]
+__all__ = ["LAYOUTS", "Layout", "completed_options", "open_layout", "register_layout", "split_parts"]
 
-Layout = Callable[[DataConfig, str], tuple[SampleSource, LabelSpace]]
+Layout = Callable[..., tuple[SampleSource, LabelSpace]]
+LAYOUTS: Registry[Layout] = _LAYOUTS
+"""By name in a recipe."""
+
+
+def register_layout(name: str, layout: Layout) -> None:
+    """Make a layout known by name to recipes (``data.layout``).
+
+    Args:
+        name: not taken yet.
+        layout: a function of the data section and the name of a split, which returns a source of samples and their
+            label table. The keywords of its signature are its options: keys of a recipe's data section. Their
+            annotations say which values are right.
+
+    Raises:
+        ConfigError: if the name stands for another layout.
+    """
+    LAYOUTS.register(name, layout)
+
+
+def completed_options(config: DataConfig) -> DataConfig:
+    """The section with every option of its layout, and no other.
+
+    Raises:
+        ConfigError: if there is no such layout, or it does not take an option that is set.
+    """
+    LAYOUTS.find(config.layout, "data.layout")
+    common = {key: getattr(config, key) for key in type(config).model_fields}
+    return DataConfig(**common, **LAYOUTS.completed(config.layout, config.options, "data"))
+
+
+def open_layout(config: DataConfig, split: str) -> tuple[SampleSource, LabelSpace]:
+    """The samples of a split, and what their labels mean.
+
+    Args:
+        config: a recipe's data section.
+        split: the data set's own name, or several joined with a plus.
+
+    Raises:
+        ConfigError: if there is no such layout, it does not take an option that is set, or there is no such label
+            table.
+        DataError: if the root is missing or empty, or images and label files do not pair.
+    """
+    complete = completed_options(config)
+    return LAYOUTS[config.layout](complete, split, **complete.options)
 
 
 def split_parts(split: str) -> list[str]:
@@ -65,7 +116,7 @@ def _of_files(table: str, holds: str, find: FindRecords, label_format: LabelForm
     return layout
 
 
-def _pascal_context(config: DataConfig, split: str) -> tuple[SampleSource, LabelSpace]:
+def pascal_context(config: DataConfig, split: str) -> tuple[SampleSource, LabelSpace]:
     """VOC 2010's images with the owners' LabelMap files, or with the PNG files that other libraries make of them."""
     holds = "VOC 2010's folders JPEGImages and ImageSets, and trainval with the owners' .mat files"
     folder = first_existing(existing_root(config, holds), "trainval", "SegmentationClassContext")
@@ -75,7 +126,7 @@ def _pascal_context(config: DataConfig, split: str) -> tuple[SampleSource, Label
     return _of_files(table, holds, pascal_context_split(folder, ending), label_format)(config, split)
 
 
-def _folder(config: DataConfig, split: str) -> tuple[SampleSource, LabelSpace]:
+def folder(config: DataConfig, split: str) -> tuple[SampleSource, LabelSpace]:
     """``ROOT/images/SPLIT/*``, ``ROOT/labels/SPLIT/*.png`` and ``ROOT/labels.yaml``."""
     holds = "folders images and labels, and a table labels.yaml"
     table = existing_root(config, holds) / "labels.yaml"
@@ -93,13 +144,52 @@ def _folder_split(config: DataConfig, root: Path, split: str) -> list[Record]:
     return PairedFolders((f"images{below}",), (f"labels{below}",), IMAGE_ENDINGS, (".png",))(config, root, split)
 
 
-def _toy_streets(config: DataConfig, split: str) -> tuple[SampleSource, LabelSpace]:
-    """Streets made on the fly; the splits train, val and test never share a picture."""
+def toy_streets(
+    config: DataConfig,
+    split: str,
+    *,
+    toy_train_images: PositiveInt = 400,
+    toy_val_images: PositiveInt = 40,
+    toy_size_hw: tuple[PositiveInt, PositiveInt] = (192, 256),
+    toy_seed: Annotated[int, Field(ge=0)] = 0,
+) -> tuple[SampleSource, LabelSpace]:
+    """Streets made on the fly; the splits train, val and test never share a picture.
+
+    Args:
+        config: the section.
+        split: train, val or test.
+        toy_train_images: how many streets the split train has.
+        toy_val_images: how many the others have.
+        toy_size_hw: height and width of every picture.
+        toy_seed: another number, other streets.
+    """
     if split not in _TOY_SPLITS:
         raise DataError(f"toy_streets has no split {split!r}; {nearest_name(split, _TOY_SPLITS)}")
-    count = config.toy_train_images if split == "train" else config.toy_val_images
+    count = toy_train_images if split == "train" else toy_val_images
     table = label_space(config.labels or "toy_streets")
-    return ToyStreets(count, config.toy_size_hw, (config.toy_seed, _TOY_SPLITS[split]), f"toy_{split}"), table
+    return ToyStreets(count, toy_size_hw, (toy_seed, _TOY_SPLITS[split]), f"toy_{split}"), table
+
+
+def kitti(
+    config: DataConfig,
+    split: str,
+    *,
+    folds: Annotated[int, Field(ge=2)] = 5,
+    fold: Annotated[int, Field(ge=0)] = 0,
+) -> tuple[SampleSource, LabelSpace]:
+    """KITTI's 200 images, which have no validation set: one of several folds is the split val, the others are train.
+
+    Args:
+        config: the section.
+        split: train or val.
+        folds: how many parts the images are divided into.
+        fold: which of them, from 0, is val.
+    """
+    if fold >= folds:
+        raise ConfigError(f"data.fold is {fold} of {folds} folds; 0 to {folds - 1} expected")
+    folders = PairedFolders(("training/image_2",), ("training/semantic",), _PNG, _PNG)
+    find = kitti_fold(folders, folds, fold)
+    return _of_files("cityscapes", "a folder training that holds image_2 and semantic", find)(config, split)
 
 
 _TOY_SPLITS = {"train": 0, "val": 1, "test": 2}
@@ -113,82 +203,71 @@ _CITYSCAPES_IMAGES = (
     "leftImg8bit_trainextra/leftImg8bit/{split}",
 )
 
-LAYOUTS: dict[str, Layout] = {
-    "toy_streets": _toy_streets,
-    "folder": _folder,
-    "cityscapes": _of_files(
-        "cityscapes",
-        "folders leftImg8bit and gtFine",
-        PairedFolders(
-            _CITYSCAPES_IMAGES,
-            ("gtFine/{split}", "gtFine_trainvaltest/gtFine/{split}"),
-            ("_leftImg8bit.png",),
-            ("_gtFine_labelIds.png",),
-            deep=True,
-        ),
+cityscapes = _of_files(
+    "cityscapes",
+    "folders leftImg8bit and gtFine",
+    PairedFolders(
+        _CITYSCAPES_IMAGES,
+        ("gtFine/{split}", "gtFine_trainvaltest/gtFine/{split}"),
+        ("_leftImg8bit.png",),
+        ("_gtFine_labelIds.png",),
+        deep=True,
     ),
-    "cityscapes_coarse": _of_files(
-        "cityscapes",
-        "folders leftImg8bit and gtCoarse",
-        PairedFolders(
-            _CITYSCAPES_IMAGES,
-            ("gtCoarse/{split}", "gtCoarse/gtCoarse/{split}"),
-            ("_leftImg8bit.png",),
-            ("_gtCoarse_labelIds.png",),
-            deep=True,
-        ),
+)
+cityscapes_coarse = _of_files(
+    "cityscapes",
+    "folders leftImg8bit and gtCoarse",
+    PairedFolders(
+        _CITYSCAPES_IMAGES,
+        ("gtCoarse/{split}", "gtCoarse/gtCoarse/{split}"),
+        ("_leftImg8bit.png",),
+        ("_gtCoarse_labelIds.png",),
+        deep=True,
     ),
-    "camvid": _of_files(
-        "camvid",
-        "folders train, trainannot, val and valannot with PNG files",
-        of_drives(PairedFolders(("{split}",), ("{split}annot",), _PNG, _PNG)),
-    ),
-    "camvid_original": _of_files(
-        "camvid_original",
-        "folders 701_StillsRaw_full and LabeledApproved_full",
-        of_drives(camvid_split(PairedFolders(("701_StillsRaw_full",), ("LabeledApproved_full",), _PNG, ("_L.png",)))),
-        CAMVID_FORMAT,
-    ),
-    "isbi_membranes": _of_files(
+)
+camvid = _of_files(
+    "camvid",
+    "folders train, trainannot, val and valannot with PNG files",
+    of_drives(PairedFolders(("{split}",), ("{split}annot",), _PNG, _PNG)),
+)
+camvid_original = _of_files(
+    "camvid_original",
+    "folders 701_StillsRaw_full and LabeledApproved_full",
+    of_drives(camvid_split(PairedFolders(("701_StillsRaw_full",), ("LabeledApproved_full",), _PNG, ("_L.png",)))),
+    CAMVID_FORMAT,
+)
+isbi_membranes = _of_files(
+    "isbi_membranes",
+    "folders images and labels with PNG files",
+    numbered_split(
+        PairedFolders(("images",), ("labels",), _PNG, _PNG),
         "isbi_membranes",
-        "folders images and labels with PNG files",
-        numbered_split(
-            PairedFolders(("images",), ("labels",), _PNG, _PNG),
-            "isbi_membranes",
-            {"train": range(20), "val": range(20, 25), "test": range(25, 30)},
-        ),
-        MEMBRANE_FORMAT,
+        {"train": range(20), "val": range(20, 25), "test": range(25, 30)},
     ),
-    "kitti": _of_files(
-        "cityscapes",
-        "a folder training that holds image_2 and semantic",
-        kitti_fold(PairedFolders(("training/image_2",), ("training/semantic",), _PNG, _PNG)),
+    MEMBRANE_FORMAT,
+)
+bdd100k = _of_files(
+    "bdd100k",
+    "folders images/10k and labels/sem_seg/masks",
+    PairedFolders(  # as they are today, and as the first release had them
+        ("images/10k/{split}", "seg/images/{split}", "images/{split}"),
+        ("labels/sem_seg/masks/{split}", "seg/labels/{split}", "labels/{split}"),
+        _JPEG,
+        ("_train_id.png", ".png"),
     ),
-    "bdd100k": _of_files(
-        "bdd100k",
-        "folders images/10k and labels/sem_seg/masks",
-        PairedFolders(  # as they are today, and as the first release had them
-            ("images/10k/{split}", "seg/images/{split}", "images/{split}"),
-            ("labels/sem_seg/masks/{split}", "seg/labels/{split}", "labels/{split}"),
-            _JPEG,
-            ("_train_id.png", ".png"),
-        ),
+)
+ade20k = _of_files(
+    "ade20k",
+    "folders images and annotations",
+    PairedFolders(("images/{split}",), ("annotations/{split}",), _JPEG, _PNG, _OWNERS_SPLITS),
+)
+coco_stuff10k = _of_files(
+    "coco_stuff10k", "folders images, annotations and imageLists", coco_stuff_split, mat_format("S")
+)
+mapillary = _of_files(
+    "mapillary",
+    "folders training and validation, each with images and labels",
+    PairedFolders(  # version 1.2, and the labels of 1.2 in the archive of version 2.0
+        ("{split}/images",), ("{split}/labels", "{split}/v1.2/labels"), _JPEG, _PNG, _OWNERS_SPLITS
     ),
-    "ade20k": _of_files(
-        "ade20k",
-        "folders images and annotations",
-        PairedFolders(("images/{split}",), ("annotations/{split}",), _JPEG, _PNG, _OWNERS_SPLITS),
-    ),
-    "pascal_context": _pascal_context,
-    "coco_stuff10k": _of_files(
-        "coco_stuff10k", "folders images, annotations and imageLists", coco_stuff_split, mat_format("S")
-    ),
-    "mapillary": _of_files(
-        "mapillary",
-        "folders training and validation, each with images and labels",
-        PairedFolders(  # version 1.2, and the labels of 1.2 in the archive of version 2.0
-            ("{split}/images",), ("{split}/labels", "{split}/v1.2/labels"), _JPEG, _PNG, _OWNERS_SPLITS
-        ),
-    ),
-}
-"""Every layout by its name in a recipe."""
+)

@@ -94,7 +94,7 @@ def _drive_of(name: str) -> str:
     return name.partition("_")[0]
 
 
-def kitti_fold(find_all: PairedFolders) -> FindRecords:
+def kitti_fold(find_all: PairedFolders, folds: int, fold: int) -> FindRecords:
     """KITTI publishes no validation set: ``val`` is block `fold` of `folds` equal ones, ``train`` the others.
 
     Blocks are runs of consecutive names, because neighbours were taken on the same drive and resemble each other.
@@ -103,10 +103,10 @@ def kitti_fold(find_all: PairedFolders) -> FindRecords:
     def find(config: DataConfig, root: Path, split: str) -> list[Record]:
         _known_split("kitti", split, ("train", "val"))
         records = find_all(config, root, split)
-        first, end = (len(records) * fold // config.folds for fold in (config.fold, config.fold + 1))
+        first, end = (len(records) * end // folds for end in (fold, fold + 1))
         chosen = records[first:end] if split == "val" else records[:first] + records[end:]
         return _not_empty(
-            chosen, f"{root}: {len(records)} images in {config.folds} folds (data.folds) leave none for {split!r}"
+            chosen, f"{root}: {len(records)} images in {folds} folds (data.folds) leave none for {split!r}"
         )
 
     return find

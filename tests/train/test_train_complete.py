@@ -1,0 +1,96 @@
+"""What a run makes of its recipe before it begins."""
+
+import pytest
+import yaml
+
+from crispseg.config import Recipe
+from crispseg.errors import ConfigError
+from crispseg.recipes import load_recipe, save_recipe
+from crispseg.train import fit
+from crispseg.train.complete import completed
+from crispseg.train.folder import claim_folder
+
+# The loss and data sections that version 0.1 wrote for every system and layout.
+LOSS_0_1 = {
+    "segmentation": "cross_entropy",
+    "auxiliary_weight": 0.4,
+    "class_weights": None,
+    "label_smoothing": 0.0,
+    "ohem_probability": 0.7,
+    "ohem_min_kept": 100000,
+    "boundary_radius_px": 1,
+    "edge_weight": None,
+    "dual_boundary_weight": 1.0,
+    "dual_segmentation_weight": 1.0,
+    "dual_threshold": 0.8,
+    "gumbel_temperature": 1.0,
+    "body_weight": 1.0,
+    "edge_segmentation_weight": 1.0,
+    "hard_fraction": 0.1,
+    "hard_boundary_threshold": 0.8,
+    "relaxation_radius_px": 1,
+}
+DATA_0_1 = {
+    "folds": 5,
+    "fold": 0,
+    "toy_train_images": 400,
+    "toy_val_images": 40,
+    "toy_size_hw": [192, 256],
+    "toy_seed": 0,
+}
+
+
+def test_every_option_of_the_chosen_parts_stands_in_it():
+    recipe = completed(load_recipe("toy/decoupled", ["loss.body_weight=2"]))
+    assert recipe.loss.options["body_weight"] == 2.0
+    assert recipe.loss.options["edge_weight"] == 25.0
+    assert recipe.data.options == {
+        "toy_train_images": 320,
+        "toy_val_images": 40,
+        "toy_size_hw": (192, 256),
+        "toy_seed": 0,
+    }
+    assert completed(recipe) == recipe
+
+
+@pytest.mark.parametrize("head", ["gff", "gscnn", "decoupled"])
+def test_a_run_of_version_0_1_goes_on(head, tmp_path):
+    written = Recipe(model={"head": head}, data={"layout": "camvid"}).model_dump(mode="json")
+    del written["loss"]["system"]
+    assert set(LOSS_0_1) > set(written["loss"])
+    written["loss"], written["data"] = LOSS_0_1, {**written["data"], **DATA_0_1}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(written))
+    again = Recipe(model={"head": head}, data={"layout": "camvid"})
+    assert claim_folder(tmp_path, completed(again), resume=True, from_previous=False) is None
+    other = completed(Recipe(model={"head": head}, data={"layout": "camvid"}, loss={"auxiliary_weight": 1}))
+    with pytest.raises(ConfigError, match=r"loss.auxiliary_weight was 0.4 and is now 1.0"):
+        claim_folder(tmp_path, other, resume=True, from_previous=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss": {"egde_weight": 1}}, r"loss.egde_weight: loss 'decoupled' takes no such option; did you mean 'edge"),
+        ({"loss": {"dual_threshold": 0.5}}, r"loss.dual_threshold: loss 'decoupled' takes no such .*; gscnn does"),
+        ({"loss": {"system": "gcsnn"}}, r"loss.system: unknown loss 'gcsnn'; did you mean 'gscnn'"),
+        ({"data": {"layout": "camvid", "fold": 2}}, r"data.fold: layout 'camvid' takes no such option; kitti does"),
+        ({"model": {"head": "decupled"}}, r"head: unknown 'decupled'; did you mean 'decoupled'"),
+        (
+            {"model": {"head": "decoupled", "head_options": {"stream_stride": 2}}},
+            r"head_options.stream_stride: head 'decoupled' takes no such option; gscnn",
+        ),
+    ],
+)
+def test_what_no_part_takes_is_an_error_before_anything_is_read(changes, message, tmp_path):
+    values = {"model": {"head": "decoupled"}, "data": {"layout": "camvid", "root": "no such folder"}, **changes}
+    with pytest.raises(ConfigError, match=message):
+        fit(Recipe.model_validate(values), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_saved_recipe_keeps_its_options_under_later_defaults(tmp_path):
+    recipe = completed(Recipe(model={"head": "gscnn"}, data={"layout": "kitti"}))
+    save_recipe(recipe, tmp_path / "recipe.yaml")
+    values = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
+    assert (values["loss"]["edge_weight"], values["data"]["folds"]) == (20.0, 5)
+    assert completed(load_recipe(tmp_path / "recipe.yaml")) == recipe
