@@ -74,12 +74,12 @@ def test_unknown_tables(name, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("classes: [a", "not valid YAML"),
+        ("classes: [a", "is not YAML"),
         ("- a\n- b", "mapping with 'classes'"),
         ("", "mapping with 'classes'"),
         ("klasses: [a, b]", "unknown keys"),
         ("classes: [a]", "1 classes found"),
-        ("classes: [{name: a, ids: [x]}, b]", "not a whole number"),
+        ("classes: [{name: a, ids: [x]}, b]", "a list of whole numbers"),
         ("classes: [{name: a, colour: [1, 2]}, b]", "three values"),
     ],
 )

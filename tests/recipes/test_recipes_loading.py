@@ -171,7 +171,7 @@ def test_a_broken_file_is_explained(write, text, expected):
 def test_a_file_that_is_no_text_is_explained(tmp_path):
     path = tmp_path / "binary.yaml"
     path.write_bytes(b"\xff\xfe\x00\x9d")
-    assert "cannot be read as text" in error_of(path)
+    assert "is not UTF-8 text" in error_of(path)
 
 
 def test_empty_files_and_sections_mean_the_defaults(write):

@@ -7,10 +7,9 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-import yaml
-
 from crispseg.errors import ConfigError
 from crispseg.labels.space import IGNORE_INDEX, LabelClass, LabelSpace
+from crispseg.parsing import MAX_YAML_BYTES, TextError, parse_yaml, read_text
 from crispseg.wording import nearest_name
 
 __all__ = ["IGNORE_INDEX", "LabelClass", "LabelSpace", "label_space", "label_space_names"]
@@ -37,11 +36,11 @@ def label_space(name_or_path: str | os.PathLike[str]) -> LabelSpace:
         return _packaged(asked)
     if path.is_file():
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"{asked}: cannot be read as a label table ({error}); a YAML text was expected"
-            ) from error
+            text = read_text(path, MAX_YAML_BYTES)
+        except OSError as error:
+            raise ConfigError(f"{asked}: cannot be read ({error.strerror}); a label table was expected") from error
+        except TextError as error:
+            raise ConfigError(f"{asked}: {error}; a label table in YAML was expected") from error
         return _parse(text, asked, path.stem)
     if path.suffix in (".yaml", ".yml") or path.parent != Path("."):
         raise ConfigError(
@@ -67,14 +66,9 @@ def _listed() -> str:
 
 def _parse(text: str, source: str, default_name: str = "custom") -> LabelSpace:
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: not valid YAML: {error}") from error
+        values = parse_yaml(text)
+    except TextError as error:
+        raise ConfigError(f"{source}: {error}; a label table in YAML was expected") from error
     if isinstance(values, dict):
         values = {"name": default_name, **values}
-    try:
-        return LabelSpace.from_dict(values, source)
-    except ConfigError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{source}: a colour or an id is not a whole number ({error})") from error
+    return LabelSpace.from_dict(values, source)

@@ -5,7 +5,7 @@ Labels are train ids, uint8 or int64, with 255 = ignore, everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -79,6 +79,14 @@ class LabelSpace:
                 f"label table {self.name!r}: {len(self.classes)} classes found, 2 to {IGNORE_INDEX} expected"
             )
         names = [entry.name for entry in (*self.classes, *self.ignored_classes)]
+        for what, text in (("its name", self.name), *_texts((*self.classes, *self.ignored_classes))):
+            if not text.strip() or len(text) > _LONGEST_NAME or not text.isprintable():
+                raise ConfigError(
+                    f"label table {self.name[:_LONGEST_NAME]!r}: {what} is {text[:_LONGEST_NAME]!r}; 1 to "
+                    f"{_LONGEST_NAME} printable characters on one line expected"
+                )
+        if wrong := [raw for raw in self.ignore_ids if not 0 <= raw <= _LARGEST_ID]:
+            raise ConfigError(f"label table {self.name!r}: {wrong[0]} in ignore_ids is not in 0–{_LARGEST_ID}")
         if doubled := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f"label table {self.name!r}: class names occur twice: {', '.join(doubled)}; rename one")
         seen: dict[int, str] = dict.fromkeys(self.ignore_ids, "ignore")
@@ -88,8 +96,10 @@ class LabelSpace:
                     raise ConfigError(
                         f"label table {self.name!r}: id {raw} belongs to {seen[raw]!r} and to {entry.name!r}; keep one"
                     )
-                if not 0 <= raw <= 65535:
-                    raise ConfigError(f"label table {self.name!r}: id {raw} of {entry.name!r} is not in 0–65535")
+                if not 0 <= raw <= _LARGEST_ID:
+                    raise ConfigError(
+                        f"label table {self.name!r}: id {raw} of {entry.name!r} is not in 0–{_LARGEST_ID}"
+                    )
                 seen[raw] = entry.name
         for entry in self.ignored_classes:
             for raw in entry.ids:
@@ -165,14 +175,18 @@ class LabelSpace:
             raise ConfigError(f"{source}: 'classes' must be a list of classes, each with a name")
         if not isinstance(ignored, list) or not all(isinstance(entry, Mapping) and "ids" in entry for entry in ignored):
             raise ConfigError(f"{source}: 'ignored_classes' must be a list of classes, each with a name and ids")
+        if len(entries) > IGNORE_INDEX:
+            raise ConfigError(f"{source}: {len(entries)} classes found, 2 to {IGNORE_INDEX} expected")
         return cls(
-            str(values.get("name", "custom")),
+            _text(values.get("name", "custom"), f"{source}: its name"),
             tuple(_label_class(entry, index, source) for index, entry in enumerate(entries)),
-            tuple(int(v) for v in values.get("ignore_ids", ())),
+            _whole_numbers(values.get("ignore_ids", []), f"{source}: ignore_ids"),
             tuple(_label_class(entry, index, source) for index, entry in enumerate(ignored)),
         )
 
 
+_LONGEST_NAME = 100
+_LARGEST_ID = 65535
 _TABLE_KEYS = ("classes", "ignore_ids", "ignored_classes", "name")
 _CLASS_KEYS = ("name", "colour", "ids", "category", "has_instances")
 
@@ -184,18 +198,39 @@ def _label_class(entry: Any, index: int, source: str) -> LabelClass:
     if not isinstance(entry, Mapping) or "name" not in entry or set(entry) - set(_CLASS_KEYS):
         raise ConfigError(
             f"{source}: class {index} must have 'name' and may have 'colour', 'ids', 'category' and 'has_instances'; "
-            f"{entry!r}"
+            f"{entry!r:.200}"
         )
-    name, category = str(entry["name"]), entry.get("category")
-    colour = tuple(int(v) for v in entry.get("colour", _made_up_colour(index)))
+    name, category = _text(entry["name"], f"{source}: the name of class {index}"), entry.get("category")
+    colour = _whole_numbers(entry.get("colour", list(_made_up_colour(index))), f"{source}: colour of {name!r}")
     if len(colour) != 3 or not all(0 <= v <= 255 for v in colour):
         raise ConfigError(f"{source}: colour of {name!r} is {colour}, three values in 0–255 expected")
     if not isinstance(category, str | None):
         raise ConfigError(f"{source}: category of {name!r} is {category!r}, a name expected")
     if not isinstance(has_instances := entry.get("has_instances", False), bool):
         raise ConfigError(f"{source}: has_instances of {name!r} is {has_instances!r}, true or false expected")
-    ids = tuple(int(v) for v in entry.get("ids", [index]))
+    ids = _whole_numbers(entry.get("ids", [index]), f"{source}: ids of {name!r}")
     return LabelClass(name, (colour[0], colour[1], colour[2]), ids, category, has_instances)
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{what} is {value!r:.100}, a text expected; write it in quotes")
+    return value
+
+
+def _whole_numbers(values: Any, what: str) -> tuple[int, ...]:
+    """A list of them; neither the digits of a text nor booleans, which Python takes for numbers."""
+    if not isinstance(values, list | tuple) or not all(type(value) is int for value in values):
+        raise ConfigError(f"{what}: {values!r:.100} found, a list of whole numbers as in [0, 7] expected")
+    return tuple(values)
+
+
+def _texts(classes: Iterable[LabelClass]) -> Iterator[tuple[str, str]]:
+    """Every text that will stand in tables and legends, and what it is."""
+    for entry in classes:
+        yield "the name of a class", entry.name
+        if entry.category is not None:
+            yield f"the category of {entry.name!r}", entry.category
 
 
 def _made_up_colour(index: int) -> tuple[int, int, int]:

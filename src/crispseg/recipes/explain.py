@@ -52,7 +52,7 @@ def _sentence(key: str, found: Any, options: list[str]) -> str:
     own = [option[1:] for option in options if option.startswith("\0")]
     if own:
         return f"{key}: " + "; ".join(own) if key else "; ".join(own)
-    return f"{key} is {found!r}, {' or '.join(dict.fromkeys(options))} expected"
+    return f"{key} is {found!r:.200}, {' or '.join(dict.fromkeys(options))} expected"
 
 
 def _key_of(location: tuple[int | str, ...]) -> str:

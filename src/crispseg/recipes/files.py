@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -10,9 +9,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from crispseg.errors import ConfigError
+from crispseg.parsing import MAX_YAML_BYTES, TextError, parse_yaml, read_text
 from crispseg.wording import nearest_name
 
 __all__ = ["RecipeFile", "find_recipe_file", "list_recipes", "parse_value", "read_values"]
@@ -80,11 +78,12 @@ def read_values(file: RecipeFile) -> dict[str, Any]:
         ConfigError: if it is not text, not YAML, not a mapping, or has a key twice.
     """
     try:
-        values = _load_yaml(file.source.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file.label}: cannot be read as text ({error}); a YAML file was expected") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file.label}: {_one_line(error)}") from error
+        text = read_text(file.path, MAX_YAML_BYTES) if file.path else file.source.read_text(encoding="utf-8")
+        values = parse_yaml(text)
+    except OSError as error:
+        raise ConfigError(f"{file.label}: cannot be read ({error.strerror}); a YAML file was expected") from error
+    except TextError as error:
+        raise ConfigError(f"{file.label}: {error}; a recipe in YAML was expected") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -105,9 +104,9 @@ def parse_value(text: str, label: str) -> Any:
         ([0.5, 0.001], None, 'a')
     """
     try:
-        return _load_yaml(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{label}: {text!r} is not a YAML value: {_one_line(error)}") from error
+        return parse_yaml(text)
+    except TextError as error:
+        raise ConfigError(f"{label}: {text[:100]!r} is not a YAML value: {error}") from error
 
 
 def _packaged() -> dict[str, Traversable]:
@@ -124,36 +123,3 @@ def _walk(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]
 
 def _packaged_name(asked: str) -> str:
     return asked.replace("\\", "/").removeprefix("./").removeprefix("recipes/").removesuffix(".yaml")
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML without two surprises: a key that occurs twice is an error, and ``1e-3`` is a number."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As in the base class, after looking for keys that occur twice."""
-        seen: dict[str, int] = {}
-        for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    problem = f"key {key.value!r} occurs twice, in lines {seen[key.value]} and {line}; keep one"
-                    raise yaml.constructor.ConstructorError(None, None, problem, None)
-                seen[key.value] = line
-        return super().construct_mapping(node, deep=deep)
-
-
-# PyYAML follows YAML 1.1, where a number with an exponent needs a point and the exponent a sign.
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
-def _load_yaml(text: str) -> Any:
-    return yaml.load(text, Loader=_StrictLoader)  # the loader is a SafeLoader
-
-
-def _one_line(error: yaml.YAMLError) -> str:
-    problem = getattr(error, "problem", None) or str(error)
-    mark = getattr(error, "problem_mark", None)
-    where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
-    return " ".join(f"{problem}{where}".split())
