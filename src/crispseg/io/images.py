@@ -8,27 +8,37 @@ makes a training sample a tenth dearer (``benchmarks/loader.py``).
 from __future__ import annotations
 
 import os
+import stat
 import struct
-from io import FileIO
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from crispseg.errors import DataError
+from crispseg.errors import CrispsegError, DataError
 from crispseg.io.files import atomic_write
 
-__all__ = ["image_size_hw", "read_image", "read_label_ids", "write_png"]
+__all__ = ["MAX_PIXELS", "image_size_hw", "read_image", "read_label_ids", "write_png"]
 
-# Besides OSError, Pillow's format plugins raise these on broken headers and chunks.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError)
+MAX_PIXELS = 40_000_000
+"""Of an image, unless the caller says more: 6000 × 6000 and some. Half a megabyte of PNG can hold 170 million, which
+take gigabytes once they are decoded."""
+
+# Pillow reads fifty formats, among them some that start other programs. These are the ones that the docs name.
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
+_LOSSY = ("JPEG", "MPO")  # several JPEGs in one file are an MPO to Pillow
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
-_ORIENTATION_TAG = 0x0112
+_ORIENTATION_TAG, _WIDTH_TAG, _HEIGHT_TAG = 0x0112, 0x0100, 0x0101
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
+def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
     """Read any common image file as RGB.
 
     Grey becomes three equal channels, palettes are looked up, 16-bit values are scaled to 8 bits, CMYK is converted,
@@ -36,71 +46,59 @@ def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     animation gives its first frame.
 
     Args:
-        path: of a PNG, JPEG, TIFF, BMP, WebP or any other file that Pillow reads.
+        path: of a PNG, JPEG, TIFF, BMP, WebP or GIF file, whatever its name ends in.
+        max_pixels: what the file may hold; more is refused before it is decoded.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        DataError: if the file is missing, truncated, not an image, or holds float or 32-bit pixels, whose range nobody
-            knows.
+        DataError: if the file is missing, truncated, not an image, too large, or holds float or 32-bit pixels, whose
+            range nobody knows.
     """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            # Both this and `convert` copy the image even where they change nothing, which is a fifth of the whole time.
-            upright = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
-            if upright.mode.startswith(("I", "F")):
-                return np.stack([_eight_bit_grey(upright, path)] * 3, axis=2)
-            if upright.has_transparency_data:
-                upright = _over_white(upright)
-            return np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
-    except FileNotFoundError:
-        raise DataError(f"{os.fspath(path)}: no such file; an image was expected") from None
-    except DataError:
-        raise
-    except _BROKEN as error:
-        raise _unreadable(path, error, "image") from error
+    with _file(path, "image") as file, _image(file, path, max_pixels) as image:
+        image.load()
+        # Both this and `convert` copy the image even where they change nothing, which is a fifth of the whole time.
+        upright = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
+        if upright.mode.startswith(("I", "F")):
+            return np.stack([_eight_bit_grey(upright, path)] * 3, axis=2)
+        if upright.has_transparency_data:
+            upright = _over_white(upright)
+        return np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
 
 
-def read_label_ids(path: str | os.PathLike[str]) -> npt.NDArray[np.uint16]:
+def read_label_ids(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint16]:
     """Read the raw ids of a label file, before any table is applied.
 
     Args:
         path: of a grey PNG (1, 2, 4, 8 or 16 bits) or a palette PNG, whose indices are the ids; another lossless format
             does as well.
+        max_pixels: see `read_image`.
 
     Returns:
         (H, W) uint16 raw ids, as they are stored: nothing is scaled and no palette applied.
 
     Raises:
-        DataError: if the file is missing, truncated, lossy, or holds colours rather than ids.
+        DataError: if the file is missing, truncated, lossy, too large, or holds colours rather than ids.
     """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            if image.format == "JPEG":
-                raise DataError(f"{os.fspath(path)}: JPEG changes label ids; save labels as PNG")
-            if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
-                raise DataError(
-                    f"{os.fspath(path)}: colours ({image.mode}) found where raw ids were expected; save labels as grey "
-                    "or palette PNG whose pixel values are the ids of the label table"
-                )
-            ids = np.array(image)
-            expansion = _grey_expansion(path) if image.mode == "L" and image.format == "PNG" else 1
-    except FileNotFoundError:
-        raise DataError(f"{os.fspath(path)}: no such file; a label file was expected") from None
-    except DataError:
-        raise
-    except _BROKEN as error:
-        raise _unreadable(path, error, "label file") from error
+    with _file(path, "label file") as file, _image(file, path, max_pixels) as image:
+        image.load()
+        if image.format in _LOSSY:
+            raise DataError(f"{os.fspath(path)}: JPEG changes label ids; save labels as PNG")
+        if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
+            raise DataError(
+                f"{os.fspath(path)}: colours ({image.mode}) found where raw ids were expected; save labels as grey "
+                "or palette PNG whose pixel values are the ids of the label table"
+            )
+        ids = np.array(image)
+        expansion = _grey_expansion(path) if image.mode == "L" and image.format == "PNG" else 1
     if ids.dtype.itemsize > 2 and ids.size and (int(ids.min()) < 0 or int(ids.max()) > 65535):
         raise DataError(f"{os.fspath(path)}: ids from {ids.min()} to {ids.max()} found, 0 to 65535 expected")
     wide = ids.astype(np.uint16)
     return wide if expansion == 1 else wide // np.uint16(expansion)
 
 
-def image_size_hw(path: str | os.PathLike[str]) -> tuple[int, int]:
+def image_size_hw(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Height and width of the array that `read_image` would return, without decoding pixels.
 
     Pillow decodes a whole PNG to learn its EXIF orientation, which may stand behind the pixels. The names and lengths
@@ -108,27 +106,23 @@ def image_size_hw(path: str | os.PathLike[str]) -> tuple[int, int]:
 
     Args:
         path: of an image or label file.
+        max_pixels: see `read_image`.
 
     Returns:
         Pixels, after EXIF orientation.
 
     Raises:
-        DataError: if the file is missing, not an image, or a PNG that ends early.
+        DataError: if the file is missing, not an image, too large, or a PNG that ends early.
     """
-    try:
-        with Path(path).open("rb", buffering=0) as file:
-            if file.read(8) == _PNG_SIGNATURE:
-                size_hw, has_exif = _walk_png(file, os.fspath(path))
-                if not has_exif:
-                    return size_hw
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = _orientation(image) in _TURNED
-    except FileNotFoundError:
-        raise DataError(f"{os.fspath(path)}: no such file; an image was expected") from None
-    except _BROKEN as error:
-        raise _unreadable(path, error, "image") from error
-    return (width, height) if turned else (height, width)
+    with _file(path, "image") as file:
+        header = _png_header(file, path, max_pixels)
+        if header is not None and not header[1]:
+            return header[0]
+        with _image(file, path, max_pixels) as image:
+            # Pillow gives the size of a TIFF as it is after turning, or before, by its version.
+            tags = getattr(image, "tag_v2", {})
+            width, height = tags.get(_WIDTH_TAG, image.width), tags.get(_HEIGHT_TAG, image.height)
+            return (width, height) if _orientation(image) in _TURNED else (height, width)
 
 
 def write_png(
@@ -162,26 +156,102 @@ def write_png(
         image.save(temporary, format="PNG")
 
 
+@contextmanager
+def _file(path: str | os.PathLike[str], expected: str) -> Iterator[BufferedReader]:
+    """The one place that opens images: whatever a broken file raises in the body is made a `DataError` naming it."""
+    wanted = f"{'an' if expected[0] in 'aeiou' else 'a'} {expected} was expected"
+    try:
+        # A pipe would be waited for, and a device may never end.
+        if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
+            raise DataError(f"{os.fspath(path)}: no regular file; {wanted}")
+        with Path(path).open("rb") as file:
+            yield file
+    except FileNotFoundError:
+        raise DataError(f"{os.fspath(path)}: no such file; {wanted}") from None
+    except (CrispsegError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise DataError(
+            f"{os.fspath(path)}: in none of the formats that are read here ({', '.join(_FORMATS)}); {wanted}; convert it"
+        ) from error
+    except IsADirectoryError:
+        raise DataError(f"{os.fspath(path)}: a folder found where {wanted}") from None
+    except PermissionError as error:
+        raise DataError(f"{os.fspath(path)}: may not be read ({error.strerror}); change its permissions") from error
+    # On broken files Pillow's formats raise whatever their steps happen to raise: struct.error, KeyError, SyntaxError …
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(
+            f"{os.fspath(path)}: broken or truncated {expected} ({reason}); copy or download it again"
+        ) from error
+
+
+def _image(file: BufferedReader, path: str | os.PathLike[str], max_pixels: int) -> Image.Image:
+    """An image before it is decoded, of a size and format that are read here."""
+    _png_header(file, path, max_pixels)
+    with _PILLOWS_LIMIT:  # the caller's limit counts, which may be higher
+        its_own, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(file, formats=_FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = its_own
+    _check_pixels(path, image.width * image.height, max_pixels)
+    return image
+
+
+_PILLOWS_LIMIT = threading.Lock()
+
+
+def _png_header(
+    file: BufferedReader, path: str | os.PathLike[str], max_pixels: int
+) -> tuple[tuple[int, int], bool] | None:
+    """Height and width of a whole PNG, and whether something in it may say that it is turned; None for others."""
+    header = _walk_png(file) if file.read(8) == _PNG_SIGNATURE else None
+    if header is not None:
+        _check_pixels(path, header[0][0] * header[0][1], max_pixels)
+    file.seek(0)
+    return header
+
+
+def _check_pixels(path: str | os.PathLike[str], found: int, max_pixels: int) -> None:
+    if found > max_pixels:
+        raise DataError(
+            f"{os.fspath(path)}: {found / 1e6:.1f} million pixels found, at most {max_pixels / 1e6:.1f} million "
+            "expected; make the image smaller, or allow more by data.max_pixels or --max-pixels if memory does"
+        )
+
+
 def _orientation(image: Image.Image) -> object:
     """By the EXIF standard 1 to 8; 1, upright, where the file says nothing. Broken files hold other things."""
     return image.getexif().get(_ORIENTATION_TAG, 1)
 
 
-def _walk_png(file: FileIO, path: str) -> tuple[tuple[int, int], bool]:
-    """Height and width, and whether there is EXIF data, from the heads of the chunks up to the last."""
-    width, height, has_exif, start = 0, 0, False, 8
+def _walk_png(file: BufferedReader) -> tuple[tuple[int, int], bool]:
+    """Height and width, and whether an orientation may be told, from the heads of the chunks up to the last.
+
+    Raises:
+        ValueError: if the PNG ends early, or its header is broken.
+    """
+    width, height, may_be_turned, start = 0, 0, False, 8
     end = os.fstat(file.fileno()).st_size
     while start + 12 <= end:  # a chunk's length, name and checksum
+        # Chunks of one image lie close together in files that are written in small ones, hence no unbuffered reads.
         file.seek(start)
         head = file.read(16)
         length, name = struct.unpack(">I4s", head[:8])
-        if name == b"IHDR":
+        if start == 8:
+            header = head[4:] + file.read(13)
+            if name != b"IHDR" or length != 13 or zlib.crc32(header[:17]) != int.from_bytes(header[17:21]):
+                raise ValueError("the PNG has no sound header")
             width, height = struct.unpack(">II", head[8:16])
-        has_exif |= name == b"eXIf"
+        may_be_turned |= name == b"eXIf" or head[8:16] in _TEXTS_WITH_ORIENTATION
         start += 12 + length
-        if name == b"IEND":
-            return (height, width), has_exif
-    raise DataError(f"{path}: broken or truncated image (the PNG ends early); copy or download it again")
+        if name == b"IEND" and start <= end:
+            return (height, width), may_be_turned
+    raise ValueError("the PNG ends early")
+
+
+_TEXTS_WITH_ORIENTATION = (b"XML:com.", b"Raw prof")  # …adobe.xmp, and …ile type exif, of a PNG's text chunks
 
 
 def _eight_bit_grey(image: Image.Image, path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
@@ -206,11 +276,3 @@ def _grey_expansion(path: str | os.PathLike[str]) -> int:
     with Path(path).open("rb") as file:
         header = file.read(26)
     return {2: 85, 4: 17}.get(header[24], 1)
-
-
-def _unreadable(path: str | os.PathLike[str], error: BaseException, expected: str) -> DataError:
-    if isinstance(error, UnidentifiedImageError):
-        return DataError(f"{os.fspath(path)}: not an image that can be read; an {expected} was expected")
-    if isinstance(error, IsADirectoryError):
-        return DataError(f"{os.fspath(path)}: a folder found where an {expected} was expected")
-    return DataError(f"{os.fspath(path)}: broken or truncated {expected} ({error}); copy or download it again")
