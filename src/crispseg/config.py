@@ -84,6 +84,7 @@ class DataConfig(_Values):
     check: Literal["full", "headers", "none"] = "full"  # before training: every pixel once, or headers
     index_cache: str | None = None  # folder of what look-up and check found; None: crispseg in the user's cache folder
     workers: Annotated[int, Field(ge=0)] = 2
+    max_pixels: PositiveInt = 40_000_000  # of one image; larger ones are refused, for small files can hold huge images
     cache: bool = False  # keep decoded images in memory: 4 bytes per pixel of the data set
 
     @property

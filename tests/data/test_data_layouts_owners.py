@@ -18,7 +18,7 @@ from crispseg.data import LAYOUTS, FileSource, SegmentationDataset, build_datase
 from crispseg.data.label_files import CAMVID_COLOURS, CAMVID_FORMAT, mat_format
 from crispseg.data.layouts.choices import camvid_split_of
 from crispseg.errors import ConfigError, DataError
-from crispseg.io import write_png
+from crispseg.io import MAX_PIXELS, write_png
 from crispseg.labels import label_space
 
 
@@ -222,14 +222,14 @@ class TestCamVidOriginal:
     def test_colours_to_ids(self, tmp_path):
         colours = np.array([[*CAMVID_COLOURS.values()]], np.uint8)
         write_png(tmp_path / "all_L.png", colours)
-        assert CAMVID_FORMAT.read(tmp_path / "all_L.png").tolist() == [[*range(32)]]
+        assert CAMVID_FORMAT.read(tmp_path / "all_L.png", MAX_PIXELS).tolist() == [[*range(32)]]
 
     def test_colours_of_no_class_are_named_and_counted(self, tmp_path):
         colours = np.full((2, 3, 3), 128, np.uint8)
         colours[0, :2] = (1, 2, 3)
         write_png(tmp_path / "x_L.png", colours)
         with pytest.raises(DataError, match=r"x_L\.png: colours of none of CamVid's 32 classes: \(1, 2, 3\) \(2 px\);"):
-            CAMVID_FORMAT.read(tmp_path / "x_L.png")
+            CAMVID_FORMAT.read(tmp_path / "x_L.png", MAX_PIXELS)
 
     def test_classes_are_the_tutorials(self):
         """The 11 classes have the same places and colours, whichever size of CamVid is trained on."""
@@ -284,17 +284,17 @@ class TestMatFiles:
     def test_what_is_no_label_map(self, values, message, tmp_path):
         scipy.io.savemat(tmp_path / "x.mat", values)
         with pytest.raises(DataError, match=rf"x\.mat: {message}"):
-            mat_format("S").read(tmp_path / "x.mat")
+            mat_format("S").read(tmp_path / "x.mat", MAX_PIXELS)
 
     def test_whole_floats_are_ids(self, tmp_path):
         scipy.io.savemat(tmp_path / "x.mat", {"S": np.array([[0.0, 459.0]])})
-        assert mat_format("S").read(tmp_path / "x.mat").tolist() == [[0, 459]]
-        assert mat_format("S").size_hw(tmp_path / "x.mat") == (1, 2)
+        assert mat_format("S").read(tmp_path / "x.mat", MAX_PIXELS).tolist() == [[0, 459]]
+        assert mat_format("S").size_hw(tmp_path / "x.mat", MAX_PIXELS) == (1, 2)
 
     def test_missing(self, tmp_path):
         for function in (mat_format("S").read, mat_format("S").size_hw):
             with pytest.raises(DataError, match=r"x\.mat: no such file; a label file was expected"):
-                function(tmp_path / "x.mat")
+                function(tmp_path / "x.mat", MAX_PIXELS)
 
     def test_without_scipy(self, tmp_path, monkeypatch):
         miniatures.coco_stuff10k(tmp_path)

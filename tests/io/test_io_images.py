@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
+from crispseg.config import DataConfig
 from crispseg.errors import DataError
-from crispseg.io import image_size_hw, read_image, read_label_ids, write_png
+from crispseg.io import MAX_PIXELS, image_size_hw, read_image, read_label_ids, write_png
 
 
 @pytest.fixture
@@ -264,3 +265,121 @@ def test_what_cannot_be_a_png_is_not_written(tmp_path, name, array):
     with pytest.raises(ValueError, match="expected"):
         write_png(tmp_path / name, array)
     assert os.listdir(tmp_path) == []
+
+
+HOSTILE = Path(__file__).resolve().parents[3] / "shared/cases/hostile"
+READERS = (read_image, read_label_ids, image_size_hw)
+
+
+@pytest.mark.parametrize("suffix", ["PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF"])
+def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, suffix, monkeypatch):
+    path = tmp_path / f"a.{suffix.lower()}"
+    Image.new("L", (30, 20)).save(path, format=suffix)
+    assert image_size_hw(path, 600) == (20, 30)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda image: pytest.fail("decoded"))
+    for read in READERS:
+        with pytest.raises(DataError, match=r"a\.\w+: 0\.0 million pixels .* data\.max_pixels or --max-pixels"):
+            read(path, 599)
+
+
+def test_the_callers_limit_counts_and_not_pillows(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").shape == (20, 30, 3)
+    assert Image.MAX_IMAGE_PIXELS == 10
+
+
+def test_the_recipes_limit_is_the_readers():
+    assert DataConfig().max_pixels == MAX_PIXELS
+
+
+@pytest.mark.parametrize("suffix", ["DDS", "EPS", "PPM", "TGA", "JPEG2000", "PCX", "ICO"])
+def test_other_formats_are_refused_whatever_their_name(tmp_path, suffix):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (16, 16)).save(path, format=suffix)
+    for read in READERS:
+        with pytest.raises(DataError, match=r"a\.png: not an image that can be read \(PNG, JPEG, "):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), RuntimeError("x"), NotImplementedError(), struct.error("x"), ValueError("a\nb")]
+)
+def test_whatever_pillow_raises_is_a_data_error_on_one_line(tmp_path, monkeypatch, error):
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.bmp")
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
+    with pytest.raises(DataError, match=r"a\.bmp: broken or truncated image") as caught:
+        read_image(tmp_path / "a.bmp")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, SystemExit])
+def test_what_the_file_did_not_cause_is_not_swallowed(tmp_path, monkeypatch, error):
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.bmp")
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
+    with pytest.raises(error):
+        read_image(tmp_path / "a.bmp")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    for read in READERS:
+        with pytest.raises(DataError, match="no regular file"):
+            read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", ["PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF"])
+@pytest.mark.parametrize("how", ["exif", "xmp"])
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6, 8])
+def test_the_header_says_the_size_of_what_is_read(tmp_path, suffix, how, orientation):
+    options = {}
+    if how == "exif":
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        options = {"exif": exif}
+    else:
+        text = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><tiff:Orientation>{orientation}</tiff:Orientation></x:xmpmeta>'
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_itxt("XML:com.adobe.xmp", text)
+        options = {"pnginfo": chunks} if suffix == "PNG" else {"xmp": text.encode()}
+    path = tmp_path / "a"
+    Image.new("RGB", (9, 5)).save(path, format=suffix, **options)
+    assert image_size_hw(path) == read_image(path).shape[:2]
+
+
+def test_header_and_pixels_agree_on_every_mutated_file(tmp_path):
+    """What the header's reader refuses, the pixels' reader refuses, and sizes are the same where both read."""
+    rng = np.random.default_rng(5)
+    noise = Image.fromarray(rng.integers(0, 256, (11, 7), dtype=np.uint8))
+    path = tmp_path / "a"
+    for suffix in ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF"):
+        noise.save(whole := io.BytesIO(), format=suffix)
+        for _ in range(60):
+            content = bytearray(whole.getvalue())
+            for place in rng.integers(0, min(len(content), 200), rng.integers(1, 4)):
+                content[place] = rng.integers(256)
+            path.write_bytes(content[: rng.integers(len(content) // 2, len(content) + 1)])
+            found = {}
+            for read in (read_image, image_size_hw):
+                try:
+                    found[read] = read(path)
+                except DataError as error:
+                    assert str(path) in str(error)  # noqa: PT017 # each of the two may be refused
+            if read_image in found:
+                assert found[image_size_hw] == found[read_image].shape[:2]
+
+
+@pytest.mark.skipif(not HOSTILE.is_dir(), reason="needs ../shared/cases/hostile")
+@pytest.mark.parametrize("name", sorted(path.name for path in HOSTILE.glob("*.bin")))
+def test_files_that_broke_a_reader_once_are_refused(name):
+    for read in READERS:
+        with pytest.raises(DataError, match=name):
+            read(HOSTILE / name)

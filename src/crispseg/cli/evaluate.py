@@ -96,6 +96,14 @@ def evaluate(
     workers: Annotated[
         int | None, typer.Option(help="Threads that score.", show_default="one per core, four at most")
     ] = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Of an image; larger ones are refused.",
+            show_default="40 million, or the recipe's data.max_pixels",
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …", show_default="a GPU where there is one")] = None,
 ) -> None:
     """Score a model, or any tool's label images, and print the table.
@@ -116,12 +124,14 @@ def evaluate(
         if missing := [name for name, value in of_folders.items() if value is None]:
             raise ConfigError(f"--predictions needs {' and '.join(missing)} as well")
         title = f"{predictions} against {labels}"
+        options |= {} if max_pixels is None else {"max_pixels": max_pixels}
         score = _of_folders(predictions, labels, label_space, encoding, label_encoding, radii_px)
         options["instances"] = instances
     else:
         assert model is not None
         _refuse(of_folders | optional, "--predictions")
-        title, score = _of_model(model, data, layout, split, set_ or [], device, radii_px, recorded=out is not None)
+        changes = [*(set_ or []), *([] if max_pixels is None else [f"data.max_pixels={max_pixels}"])]
+        title, score = _of_model(model, data, layout, split, changes, device, radii_px, recorded=out is not None)
 
     with make_progress() as progress:
         task = progress.add_task("scoring", total=None)
@@ -239,7 +249,7 @@ def _of_model(
         "model": model,
         "weights": _fingerprint(network) if recorded else None,  # reads all weights, and only records ask for it
         "split": split,
-        "data": recipe.data.model_dump(mode="json", exclude={"workers", "cache"}),
+        "data": recipe.data.model_dump(mode="json", exclude={"workers", "cache", "max_pixels"}),
         "scales": list(options.scales),
         "flip": options.flip,
         "window_hw": options.window_hw,

@@ -28,6 +28,9 @@ def segment(
     window: Annotated[
         tuple[int, int] | None, typer.Option(metavar="H W", help="Slide a window of this size over the image.")
     ] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help="Of an image; larger ones are refused.", show_default="40 million")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …", show_default="a GPU where there is one")] = None,
 ) -> None:
     """Segment images: writes NAME_labels.png, NAME_overlay.png and NAME_boundaries.png for each.
@@ -38,13 +41,15 @@ def segment(
     import numpy as np
 
     from crispseg.inference import Predictor
-    from crispseg.io import write_png
+    from crispseg.io import MAX_PIXELS, write_png
     from crispseg.models import load_model
 
     scale_values = parse_scales(scales)
     targets = collect_images(images, out)
     network = load_model(model, device=choose_device(device))
-    predictor = Predictor(network, scales=scale_values, flip=flip, window_hw=window)
+    predictor = Predictor(
+        network, scales=scale_values, flip=flip, window_hw=window, max_pixels=max_pixels or MAX_PIXELS
+    )
 
     broken: list[str] = []
     stems = [str(out / target) for target in targets]

@@ -246,10 +246,10 @@ def _refused(source: SampleSource, index: int, decode: bool, first: DataError) -
     """All that is wrong with a sample: reading both files stops at the first fault, so each is read alone as well."""
     errors = [first]
     if isinstance(source, FileSource):
-        image, labels = source.records[index].image, source.records[index].labels
+        image, labels, most = source.records[index].image, source.records[index].labels, source.max_pixels
         alone = (
-            _error(lambda: image_size_hw(image), lambda: read_image(image) if decode else None),
-            _error(lambda: source.label_format.size_hw(labels), lambda: source.labels(index) if decode else None),
+            _error(lambda: image_size_hw(image, most), lambda: read_image(image, most) if decode else None),
+            _error(lambda: source.label_format.size_hw(labels, most), lambda: source.labels(index) if decode else None),
         )
         of_pair = [first] if isinstance(first, SizesDifferError) else []
         errors = [*of_pair, *filter(None, alone)] or errors

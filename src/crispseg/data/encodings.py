@@ -12,7 +12,7 @@ import numpy.typing as npt
 from crispseg.data.label_files import NO_CLASS, LabelIds, RawIds, colour_table, counted, read_colours
 from crispseg.data.records import train_ids
 from crispseg.errors import ConfigError, DataError
-from crispseg.io import read_label_ids
+from crispseg.io import MAX_PIXELS, read_label_ids
 from crispseg.labels import IGNORE_INDEX, LabelSpace
 from crispseg.wording import nearest_name
 
@@ -57,14 +57,14 @@ def read_labels(path: str | os.PathLike[str], label_space: LabelSpace, encoding:
 
 
 def read_labels_and_ids(
-    path: str | os.PathLike[str], label_space: LabelSpace, encoding: Encoding
+    path: str | os.PathLike[str], label_space: LabelSpace, encoding: Encoding, max_pixels: int = MAX_PIXELS
 ) -> tuple[LabelIds, RawIds | None]:
     """Do what `read_labels` does, and hand out the raw ids as well where the file holds such."""
     if encoding == "raw-ids":
-        raw = read_label_ids(path)
+        raw = read_label_ids(path, max_pixels)
         return train_ids(raw, label_space, os.fspath(path)), raw
     if encoding == "train-ids":
-        ids = read_label_ids(path)
+        ids = read_label_ids(path, max_pixels)
         wrong = (ids >= label_space.num_classes) & (ids != IGNORE_INDEX)
         if wrong.any():
             raise DataError(
@@ -73,7 +73,8 @@ def read_labels_and_ids(
             )
         return ids.astype(np.uint8), None
     whose = f"the classes of the label table {label_space.name!r}"
-    return read_colours(path, _colours_of(label_space), whose, "repair the file, or add them to the table"), None
+    advice = "repair the file, or add them to the table"
+    return read_colours(path, _colours_of(label_space), whose, advice, max_pixels), None
 
 
 @lru_cache(maxsize=2)  # 16 MB each

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.errors import DataError
-from crispseg.io import image_size_hw, read_image, read_label_ids
+from crispseg.io import MAX_PIXELS, image_size_hw, read_image, read_label_ids
 from crispseg.wording import some
 
 __all__ = [
@@ -79,12 +78,12 @@ class LabelFormat:
     """Two functions that read label files of one kind; both raise `DataError` for files that are broken or others.
 
     Attributes:
-        read: path → (H, W) uint16 raw ids.
-        size_hw: path → height and width, without decoding the pixels.
+        read: path and the most pixels that are allowed → (H, W) uint16 raw ids.
+        size_hw: the same → height and width, without decoding the pixels.
     """
 
-    read: Callable[[Path], RawIds]
-    size_hw: Callable[[Path], tuple[int, int]]
+    read: Callable[[Path, int], RawIds]
+    size_hw: Callable[[Path, int], tuple[int, int]]
 
 
 PNG_FORMAT = LabelFormat(read_label_ids, image_size_hw)
@@ -106,7 +105,13 @@ def colour_table(colours: Iterable[tuple[Iterable[int], int]]) -> npt.NDArray[np
     return table
 
 
-def read_colours(path: str | os.PathLike[str], table: npt.NDArray[np.uint8], whose: str, advice: str) -> LabelIds:
+def read_colours(
+    path: str | os.PathLike[str],
+    table: npt.NDArray[np.uint8],
+    whose: str,
+    advice: str,
+    max_pixels: int = MAX_PIXELS,
+) -> LabelIds:
     """Read a colour label file.
 
     Args:
@@ -114,6 +119,7 @@ def read_colours(path: str | os.PathLike[str], table: npt.NDArray[np.uint8], who
         table: of `colour_table`.
         whose: the classes that the colours are of, for errors.
         advice: what to do about other colours, for errors.
+        max_pixels: see `crispseg.io.read_image`.
 
     Returns:
         (H, W) uint8 ids.
@@ -123,7 +129,7 @@ def read_colours(path: str | os.PathLike[str], table: npt.NDArray[np.uint8], who
     """
     if Path(path).suffix.lower() in (".jpg", ".jpeg"):
         raise DataError(f"{os.fspath(path)}: JPEG changes colours; save labels as PNG")
-    red, green, blue = np.moveaxis(read_image(path).astype(np.int32), 2, 0)
+    red, green, blue = np.moveaxis(read_image(path, max_pixels).astype(np.int32), 2, 0)
     codes = red << 16 | green << 8 | blue
     ids: LabelIds = table[codes]
     unknown = ids == NO_CLASS
@@ -139,10 +145,10 @@ def counted(values: npt.NDArray[Any], say: Callable[[int], object] = str) -> str
     return some(np.argsort(-counts, kind="stable"), 8, lambda at: f"{say(int(found[at]))} ({counts[at]} px)")
 
 
-def _read_camvid(path: Path) -> RawIds:
+def _read_camvid(path: Path, max_pixels: int) -> RawIds:
     """Places in `CAMVID_COLOURS`."""
     advice = "a file of LabeledApproved_full was expected, neither resized nor saved as JPEG; copy or download it again"
-    return read_colours(path, _camvid_table(), "CamVid's 32 classes", advice).astype(np.uint16)
+    return read_colours(path, _camvid_table(), "CamVid's 32 classes", advice, max_pixels).astype(np.uint16)
 
 
 @lru_cache(maxsize=1)
@@ -154,7 +160,7 @@ CAMVID_FORMAT = LabelFormat(_read_camvid, image_size_hw)
 """The colours of the original CamVid."""
 
 
-def read_membranes(path: Path) -> RawIds:
+def read_membranes(path: Path, max_pixels: int = MAX_PIXELS) -> RawIds:
     """Read a label file of the ISBI 2012 membranes, 0 on membranes and 255 in cells.
 
     Returns:
@@ -163,7 +169,7 @@ def read_membranes(path: Path) -> RawIds:
     Raises:
         DataError: if the file is broken, or holds other values.
     """
-    values = read_label_ids(path)
+    values = read_label_ids(path, max_pixels)
     if others := np.setdiff1d(values, (0, 255)).tolist():
         raise DataError(f"{path}: the values {some(others, 8, str)}; 0 (membrane) and 255 (cell) alone expected")
     return np.asarray(values == 255, dtype=np.uint16)
@@ -182,34 +188,43 @@ def mat_format(key: str) -> LabelFormat:
     return LabelFormat(partial(_read_mat, key=key), partial(_mat_size_hw, key=key))
 
 
-def _read_mat(path: Path, key: str) -> RawIds:
+def _read_mat(path: Path, max_pixels: int, key: str) -> RawIds:
     scipy_io = _scipy_io(path)
+    _mat_size_hw(path, max_pixels, key)  # from the header; says what the file holds instead
     try:
         held = scipy_io.loadmat(path, variable_names=[key])
-    except _broken(scipy_io) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # SciPy raises what its steps happen to raise on broken files, and on 7.3, which is HDF5
         raise _unreadable(path, error) from error
-    if key not in held or held[key].ndim != 2:
-        _mat_size_hw(path, key)  # says what the file holds instead
-    ids = held[key]
+    if key not in held or not isinstance(ids := held[key], np.ndarray) or ids.ndim != 2:
+        raise DataError(f"{path}: {key!r} is not what the file's header says; copy or download it again")
     whole = ids.dtype.kind in "iu" or (ids.dtype.kind == "f" and bool((ids == np.rint(ids)).all()))
     if not whole or (ids.size and not (ids.min() >= 0 and ids.max() <= 65535)):
         raise DataError(f"{path}: {key!r} holds {ids.dtype} values that are no ids; whole numbers in 0–65535 expected")
     return np.asarray(ids, dtype=np.uint16)
 
 
-def _mat_size_hw(path: Path, key: str) -> tuple[int, int]:
+def _mat_size_hw(path: Path, max_pixels: int, key: str) -> tuple[int, int]:
     scipy_io = _scipy_io(path)
     try:
         shapes = {name: shape for name, shape, _ in scipy_io.whosmat(path)}
-    except _broken(scipy_io) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # SciPy raises what its steps happen to raise on broken files, and on 7.3, which is HDF5
         raise _unreadable(path, error) from error
     if key not in shapes:
         held = ", ".join(sorted(shapes)) or "nothing"
         raise DataError(f"{path}: a variable {key!r} with the labels was expected; the file holds {held}")
     if len(shapes[key]) != 2:
         raise DataError(f"{path}: {key!r} has the shape {shapes[key]}; a label map (H, W) was expected")
-    height, width = shapes[key]
-    return int(height), int(width)
+    height, width = (int(size) for size in shapes[key])
+    if height * width > max_pixels:
+        raise DataError(
+            f"{path}: labels of {height}×{width} pixels found, at most {max_pixels} expected; allow more by "
+            "data.max_pixels if memory does"
+        )
+    return height, width
 
 
 def _scipy_io(path: Path) -> ModuleType:
@@ -223,11 +238,6 @@ def _scipy_io(path: Path) -> ModuleType:
     return scipy.io  # type: ignore[no-any-return] # as above
 
 
-def _broken(scipy_io: ModuleType) -> tuple[type[Exception], ...]:
-    """What SciPy raises on files that are truncated, of another kind, or of version 7.3, which is HDF5."""
-    errors = (OSError, ValueError, TypeError, EOFError, IndexError, KeyError, NotImplementedError, zlib.error)
-    return (*errors, scipy_io.matlab.MatReadError)
-
-
 def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: broken or truncated MATLAB label file ({error}); copy or download it again")
+    reason = " ".join(str(error).split())[:200]
+    return DataError(f"{path}: broken or truncated MATLAB label file ({reason}); copy or download it again")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from crispseg.data.label_files import PNG_FORMAT, LabelFormat
 from crispseg.errors import DataError
-from crispseg.io import image_size_hw, read_image
+from crispseg.io import MAX_PIXELS, image_size_hw, read_image
 from crispseg.labels import LabelSpace
 from crispseg.wording import some
 
@@ -83,19 +83,25 @@ class FileSource:
         records: one per sample.
         label_space: the table of the label files.
         label_format: how they are read.
+        max_pixels: of one image; see `crispseg.io.read_image`.
     """
 
     def __init__(
-        self, records: Sequence[Record], label_space: LabelSpace, label_format: LabelFormat = PNG_FORMAT
+        self,
+        records: Sequence[Record],
+        label_space: LabelSpace,
+        label_format: LabelFormat = PNG_FORMAT,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.records = tuple(records)
         self.label_space = label_space
         self.label_format = label_format
+        self.max_pixels = max_pixels
         self.names = [record.name for record in self.records]
 
     def size_hw(self, index: int) -> tuple[int, int]:
         """From the image's header."""
-        return image_size_hw(self.records[index].image)
+        return image_size_hw(self.records[index].image, self.max_pixels)
 
     def sample(self, index: int) -> Sample:
         """Read both files.
@@ -104,8 +110,8 @@ class FileSource:
             DataError: if one is broken, their sizes differ, or the labels hold ids outside the table.
         """
         record = self.records[index]
-        image = read_image(record.image)
-        raw = self.label_format.read(record.labels)
+        image = read_image(record.image, self.max_pixels)
+        raw = self.label_format.read(record.labels, self.max_pixels)
         _check_sizes(record, (image.shape[0], image.shape[1]), (raw.shape[0], raw.shape[1]))
         return Sample(image, train_ids(raw, self.label_space, str(record.labels)), record.name)
 
@@ -119,7 +125,7 @@ class FileSource:
             DataError: if it is broken or holds ids outside the table.
         """
         path = self.records[index].labels
-        return train_ids(self.label_format.read(path), self.label_space, str(path))
+        return train_ids(self.label_format.read(path, self.max_pixels), self.label_space, str(path))
 
     def check_headers(self, index: int) -> tuple[int, int]:
         """Read the headers of both files, and say of what `sample` would refuse as much as they show.
@@ -131,8 +137,8 @@ class FileSource:
             DataError: if one is missing or no image, or their sizes differ.
         """
         record = self.records[index]
-        size_hw = image_size_hw(record.image)
-        _check_sizes(record, size_hw, self.label_format.size_hw(record.labels))
+        size_hw = image_size_hw(record.image, self.max_pixels)
+        _check_sizes(record, size_hw, self.label_format.size_hw(record.labels, self.max_pixels))
         return size_hw
 
 

@@ -13,6 +13,7 @@ from crispseg.errors import DataError
 from crispseg.evaluation.engine import Example, Outcome
 from crispseg.evaluation.instances import RawIds, count_instances, raw_ids, read_instance_ids
 from crispseg.evaluation.records import ImageRecord, Labels, Settings, score_image
+from crispseg.io import MAX_PIXELS
 
 __all__ = ["FolderSet"]
 
@@ -25,17 +26,24 @@ class FolderSet:
         settings: classes, radii, crops and instances.
         encoding: of the predictions.
         label_encoding: of the labels.
+        max_pixels: of one image; see `crispseg.io.read_image`.
 
     Attributes:
         names: of the images, in order.
     """
 
     def __init__(
-        self, pairs: Sequence[FilePair], settings: Settings, encoding: Encoding, label_encoding: Encoding
+        self,
+        pairs: Sequence[FilePair],
+        settings: Settings,
+        encoding: Encoding,
+        label_encoding: Encoding,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.settings = settings
         self.encoding, self.label_encoding = encoding, label_encoding
         self.names: Sequence[str] = [pair.name for pair in pairs]
+        self._max_pixels = max_pixels
         self._pairs = {pair.name: pair for pair in pairs}
 
     def is_current(self, record: ImageRecord) -> bool:
@@ -75,7 +83,7 @@ class FolderSet:
         read: list[tuple[Labels, RawIds | None]] = []
         for path, encoding in ((pair.prediction, self.encoding), (pair.labels, self.label_encoding)):
             try:
-                read.append(read_labels_and_ids(path, space, encoding))
+                read.append(read_labels_and_ids(path, space, encoding, self._max_pixels))
             except (DataError, OSError) as error:
                 problems.append(
                     Problem(f"file that cannot be read as {encoding} (see --encoding)", pair.name, str(error))
@@ -83,7 +91,7 @@ class FolderSet:
         instances = None
         if pair.instances is not None:
             try:
-                instances = read_instance_ids(pair.instances, space)
+                instances = read_instance_ids(pair.instances, space, self._max_pixels)
             except (DataError, OSError) as error:
                 problems.append(Problem("instance file that cannot be read", pair.name, str(error)))
         if problems:

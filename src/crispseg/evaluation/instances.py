@@ -13,7 +13,7 @@ from crispseg.data.pairing import FilePair
 from crispseg.data.problems import Problem
 from crispseg.errors import ConfigError, DataError
 from crispseg.evaluation.records import Counts, confusion_rows
-from crispseg.io import read_label_ids
+from crispseg.io import MAX_PIXELS, read_label_ids
 from crispseg.labels import IGNORE_INDEX, LabelSpace
 from crispseg.metrics import cityscapes_counts, kitti_instance_ids
 
@@ -95,13 +95,13 @@ def _instance_file(labels: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def read_instance_ids(path: Path, space: LabelSpace) -> RawIds:
+def read_instance_ids(path: Path, space: LabelSpace, max_pixels: int = MAX_PIXELS) -> RawIds:
     """Read an instance file of Cityscapes or KITTI, in Cityscapes' numbering: 1000 · id + number.
 
     Raises:
         DataError: if the file is missing or broken, or holds instances of ids that the table does not know.
     """
-    values = read_label_ids(path)
+    values = read_label_ids(path, max_pixels)
     numbered = values if path.stem.endswith(_INSTANCE_ENDING) else kitti_instance_ids(values)
     present = np.flatnonzero(np.bincount(numbered.ravel()))
     ids = present[present > _IDS_PER_CLASS] // _IDS_PER_CLASS

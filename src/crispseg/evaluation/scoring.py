@@ -23,7 +23,7 @@ from crispseg.evaluation.records import ImageRecord, Settings, score_image
 from crispseg.evaluation.scores import Scores
 from crispseg.evaluation.totals import Totals
 from crispseg.inference import Prediction
-from crispseg.io import atomic_write
+from crispseg.io import MAX_PIXELS, atomic_write
 from crispseg.labels import LabelSpace
 from crispseg.labels import label_space as load_label_space
 from crispseg.pages.evaluation import render_report
@@ -132,6 +132,7 @@ def evaluate_folders(
     resume: bool = False,
     skip_bad: bool = False,
     workers: int | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Scores:
     """Score label images that any tool has written.
 
@@ -158,6 +159,7 @@ def evaluate_folders(
             files changed since, are scored.
         skip_bad: whether to score what can be scored and to leave the rest out, rather than to raise.
         workers: threads; None: one per core, four at most.
+        max_pixels: of one image; larger ones are refused.
 
     Returns:
         The scores.
@@ -188,7 +190,7 @@ def evaluate_folders(
     pairs, problems = pair_files(folders["predictions"], folders["labels"], *asked)
     pairs, without_instances, scores_instances = with_instance_files(pairs, space, instances)
     settings = replace(settings, instances=scores_instances)
-    images = FolderSet(pairs, settings, *asked)
+    images = FolderSet(pairs, settings, *asked, max_pixels)
     return _evaluate(images, settings, [*problems, *without_instances], out, resume, skip_bad, workers, progress)
 
 

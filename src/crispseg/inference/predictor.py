@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from crispseg.errors import ConfigError, DataError, WeightsError
 from crispseg.inference.prediction import Prediction
-from crispseg.io.images import read_image
+from crispseg.io.images import MAX_PIXELS, read_image
 from crispseg.labels import LabelSpace
 from crispseg.ops.resize import resize
 from crispseg.ops.windows import place_windows, stitch_windows
@@ -45,6 +45,7 @@ class Predictor:
         overlap: the least share of a window that it has in common with its neighbour, in [0, 1).
         device: where to run; a module is moved there. None: where the model is.
         keep_probability: whether predictions hold the probability of every class, K float32 per pixel.
+        max_pixels: of an image file; larger ones are refused.
 
     Raises:
         ConfigError: if an option is out of its range.
@@ -70,6 +71,7 @@ class Predictor:
         device: torch.device | str | None = None,
         *,
         keep_probability: bool = False,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         if not scales or not all(0 < scale < float("inf") for scale in scales):
             raise ConfigError(
@@ -84,6 +86,7 @@ class Predictor:
         self.window_hw = window_hw
         self.overlap = overlap
         self.keep_probability = keep_probability
+        self.max_pixels = max_pixels
         self._device = None if device is None else torch.device(device)
         if self._device is not None and isinstance(model, nn.Module):
             model.to(self._device)
@@ -126,7 +129,7 @@ class Predictor:
             ConfigError: if there is no label table, or the model's output does not fit it or the contract.
             WeightsError: if the model's output is not finite.
         """
-        return self._predictions([_to_batch(image)])[0]
+        return self._predictions([_to_batch(image, self.max_pixels)])[0]
 
     def predict_many(
         self,
@@ -164,7 +167,7 @@ class Predictor:
         waiting: list[tuple[int, _Input]] = []
         for position, image in enumerate(images):
             try:
-                one = _to_batch(image)
+                one = _to_batch(image, self.max_pixels)
             except (DataError, OSError) as error:
                 if on_error is None:
                     yield from self._of_waiting(waiting)
@@ -314,9 +317,9 @@ def _fits(one: _Input, first: _Input, waiting: int, batch_size: int) -> bool:
     return is_alike and waiting < batch_size and (waiting + 1) * height * width <= BATCH_PIXELS
 
 
-def _to_batch(image: AnyImage) -> _Input:
+def _to_batch(image: AnyImage, max_pixels: int) -> _Input:
     if isinstance(image, (str, os.PathLike)):
-        image = read_image(image)
+        image = read_image(image, max_pixels)
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
             raise DataError(

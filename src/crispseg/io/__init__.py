@@ -1,9 +1,10 @@
 """Reading and writing files so that what is read is right and what is written is whole."""
 
 from crispseg.io.files import atomic_folder, atomic_write
-from crispseg.io.images import image_size_hw, read_image, read_label_ids, write_png
+from crispseg.io.images import MAX_PIXELS, image_size_hw, read_image, read_label_ids, write_png
 
 __all__ = [
+    "MAX_PIXELS",
     "atomic_folder",
     "atomic_write",
     "image_size_hw",

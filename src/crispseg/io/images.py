@@ -7,6 +7,7 @@ makes a training sample a tenth dearer (``benchmarks/loader.py``).
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import struct
@@ -35,6 +36,7 @@ _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 _LOSSY = ("JPEG", "MPO")  # several JPEGs in one file are an MPO to Pillow
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 _ORIENTATION_TAG, _WIDTH_TAG, _HEIGHT_TAG = 0x0112, 0x0100, 0x0101
+_TILE_TAGS = (0x0142, 0x0143)
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -172,7 +174,11 @@ def _file(path: str | os.PathLike[str], expected: str) -> Iterator[BufferedReade
         raise
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{os.fspath(path)}: in none of the formats that are read here ({', '.join(_FORMATS)}); {wanted}; convert it"
+            f"{os.fspath(path)}: not an image that can be read ({', '.join(_FORMATS)}); {wanted}; convert or replace it"
+        ) from error
+    except Image.DecompressionBombError as error:  # of a TIFF's tile, beyond Pillow's own limit
+        raise DataError(
+            f"{os.fspath(path)}: too large for Pillow ({error}); save it as PNG, or make it smaller"
         ) from error
     except IsADirectoryError:
         raise DataError(f"{os.fspath(path)}: a folder found where {wanted}") from None
@@ -195,7 +201,9 @@ def _image(file: BufferedReader, path: str | os.PathLike[str], max_pixels: int) 
             image = Image.open(file, formats=_FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = its_own
-    _check_pixels(path, image.width * image.height, max_pixels)
+    tags = getattr(image, "tag_v2", {})  # a tile of a TIFF is decoded whole, and may be larger than the image
+    tile = (tags.get(tag, 0) for tag in _TILE_TAGS)
+    _check_pixels(path, max(image.width * image.height, math.prod(tile)), max_pixels)
     return image
 
 

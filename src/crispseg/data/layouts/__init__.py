@@ -111,7 +111,7 @@ def _of_files(table: str, holds: str, find: FindRecords, label_format: LabelForm
         root = existing_root(config, holds)
         space = label_space(config.labels or table)
         records = [record for part in split_parts(split) for record in find(config, root, part)]
-        return FileSource(records, space, label_format), space
+        return FileSource(records, space, label_format, config.max_pixels), space
 
     return layout
 
