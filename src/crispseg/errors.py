@@ -10,6 +10,7 @@ __all__ = [
     "ConfigError",
     "CrispsegError",
     "DataError",
+    "Interrupted",
     "TrainingError",
     "TrainingInterrupted",
     "WeightsError",
@@ -36,12 +37,14 @@ class TrainingError(CrispsegError, RuntimeError):
     """Training cannot go on, for instance because the loss turned non-finite."""
 
 
-class TrainingInterrupted(TrainingError):
-    """A signal stopped the run, and its folder says how far it came; the message says how to resume.
+class Interrupted(BaseException):
+    """A signal stopped the work; the message says what stands and how to go on.
+
+    Like `KeyboardInterrupt` it is no `Exception`: who handles failures of a library must not take a signal for one.
 
     Args:
         message: for the user.
-        signal_number: SIGINT (Ctrl-C) or SIGTERM (kill).
+        signal_number: SIGINT (Ctrl-C), SIGTERM (kill) or SIGHUP (the terminal has gone).
     """
 
     def __init__(self, message: str, signal_number: int) -> None:
@@ -52,3 +55,7 @@ class TrainingInterrupted(TrainingError):
     def exit_status(self) -> int:
         """What a command ends with by the custom of shells: 130 after Ctrl-C, 143 after kill."""
         return 128 + self.signal_number
+
+
+class TrainingInterrupted(Interrupted):
+    """A signal stopped a run, whose folder says how far it came."""

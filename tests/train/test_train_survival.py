@@ -14,7 +14,7 @@ from train_runs import assert_same_run, checkpoint_of, clean_processes, log_of, 
 
 from crispseg.errors import ConfigError, TrainingError, TrainingInterrupted, WeightsError
 from crispseg.train import fit
-from crispseg.train.checkpoints import AtomicCheckpointIO, Checkpoints, is_whole, remove_leftovers
+from crispseg.train.checkpoints import AtomicCheckpointIO, Checkpoints, is_whole
 
 
 def files_in(folder):
@@ -176,10 +176,3 @@ def test_a_limit_on_file_sizes_is_a_full_disk_too(tmp_path):
     assert is_whole(path)
     assert torch.load(path, weights_only=True)["state_dict"]["a"].shape == (10,)
     assert os.listdir(tmp_path) == ["last.ckpt"]
-
-
-def test_leftovers_of_a_kill_are_removed(tmp_path):
-    for name in (".last.new-1a2b3c4d.ckpt", ".best.new-00000000.ckpt", "last.ckpt", ".hidden"):
-        (tmp_path / name).touch()
-    remove_leftovers(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == [".hidden", "last.ckpt"]

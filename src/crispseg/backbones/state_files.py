@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from crispseg.errors import WeightsError
 
-__all__ = ["load_state", "read_state"]
+__all__ = ["load_state", "read_content", "read_state"]
 
 _CONTAINERS = ("state_dict", "model")
 _SHOWN_DIFFERENCES = 10
@@ -41,7 +41,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         found = "a folder, not a file" if path.is_dir() else "no such file"
         raise WeightsError(f"{path}: {found}; give the path of a .safetensors, .pth, .pt or .pth.tar file")
-    content = _read(path)
+    content = read_content(path)
     for key in _CONTAINERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -57,8 +57,12 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in content.items()}
 
 
-def _read(path: Path) -> Any:
-    """What the file holds, of whatever kind; nothing in it is run."""
+def read_content(path: Path) -> Any:
+    """What a file of safetensors or ``torch.save`` holds, of whatever kind; nothing in it is run.
+
+    Raises:
+        WeightsError: if it is neither, broken, or would run code.
+    """
     try:
         if _is_safetensors(path):
             return load_file(path)

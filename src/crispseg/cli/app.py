@@ -19,37 +19,35 @@ from crispseg.cli.fit import fit
 from crispseg.cli.push import push
 from crispseg.cli.recipes import recipes
 from crispseg.cli.segment import segment
-from crispseg.errors import CrispsegError, TrainingError, TrainingInterrupted
+from crispseg.errors import CrispsegError, Interrupted, TrainingError
 
-__all__ = ["app", "main"]
+__all__ = ["app"]
 
 EXIT_TRAINING = 1
 EXIT_USER = 2
-EXIT_INTERRUPTED = 130  # as shells say it of Ctrl-C
 
 
 class _Commands(TyperGroup):
     """Turns what a user can mend into one line and an exit code; a bug of ours keeps its traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        if ctx.params.get("debug"):
-            return super().invoke(ctx)
         try:
             return super().invoke(ctx)
-        except TrainingInterrupted as error:
+        except Interrupted as error:
             print_error(str(error))
             raise typer.Exit(error.exit_status) from error
         except CrispsegError as error:
+            if ctx.params.get("debug"):
+                raise
             print_error(str(error))
             raise typer.Exit(EXIT_TRAINING if isinstance(error, TrainingError) else EXIT_USER) from error
         except BrokenPipeError:
             raise  # `crispseg describe gff | head`: typer ends it quietly
         except OSError as error:  # a full disk, a folder without write permission: theirs to mend as well
+            if ctx.params.get("debug"):
+                raise
             print_error(str(error))
             raise typer.Exit(EXIT_USER) from error
-        except KeyboardInterrupt as error:
-            print_error("interrupted")
-            raise typer.Exit(EXIT_INTERRUPTED) from error
 
 
 app = typer.Typer(
@@ -84,8 +82,3 @@ for _command in (demo, fit, evaluate, compare, segment, describe, convert, push,
 
 
 app.add_typer(data_app, name="data")
-
-
-def main() -> None:
-    """Entry point of the ``crispseg`` command."""
-    app()

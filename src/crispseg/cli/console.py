@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from rich.console import Console
@@ -40,7 +41,8 @@ def error_console() -> Console:
 
 def print_error(message: str) -> None:
     """One ``error: …`` line on stderr, red on a terminal, never broken to the terminal's width."""
-    error_console().print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    with contextlib.suppress(OSError):  # nobody reads stderr any more, and the exit status says it as well
+        error_console().print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
 
 
 def print_table(console: Console, table: Table) -> None:
@@ -59,7 +61,8 @@ class _ToStderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         style = "yellow" if record.levelno >= logging.WARNING else "dim"
-        error_console().print(Text(self.format(record), style=style), soft_wrap=True)
+        with contextlib.suppress(OSError):  # a line that nobody reads any more must not end what it speaks of
+            error_console().print(Text(self.format(record), style=style), soft_wrap=True)
 
 
 def show_log() -> None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import logging
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 from crispseg.errors import ConfigError, DataError
-from crispseg.io import atomic_write
-
-if sys.platform != "win32":
-    import fcntl
+from crispseg.io.files import atomic_write
+from crispseg.io.locks import hold_lock
 
 __all__ = ["fingerprint", "found_once"]
 
@@ -82,7 +78,7 @@ def found_once(
         path = (Path(folder).expanduser() if folder is not None else _user_cache_folder()) / file_name
         if (kept := read(path)) is not None:
             return kept
-        with _alone(path):
+        with hold_lock(path.with_name(f".{path.stem}.lock"), wait=True):
             if (kept := read(path)) is not None:  # by another process, meanwhile
                 return kept
             found = find()
@@ -105,14 +101,3 @@ def _user_cache_folder() -> Path:
         return (named if named.is_absolute() else Path.home() / ".cache") / "crispseg"
     except RuntimeError:  # a container's user that nobody knows
         raise OSError(errno.ENOENT, "the user has no home folder") from None
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process; where the system has none, every process finds the same."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.stem}.lock").open("w") as file:
-        if sys.platform != "win32":
-            with contextlib.suppress(OSError):  # a network file system without locks
-                fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import os
+import re
 import secrets
 import shutil
+import socket
+import sys
+import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["atomic_folder", "atomic_write"]
+from crispseg.io.locks import is_alive
+
+__all__ = ["atomic_folder", "atomic_write", "remove_leftovers"]
 
 
 @contextlib.contextmanager
@@ -32,7 +41,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _name_beside(target, "new")
+    temporary = _name_beside(target)
     try:
         yield temporary
         _flush(temporary)
@@ -47,7 +56,8 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Fill a folder under another name and put it in place once it is whole.
 
     A folder that exists already is replaced, but what it holds beside the new entries stays: a user who names a folder
-    of their own by mistake loses nothing but entries of the same names.
+    of their own by mistake loses nothing but entries of the same names. At every moment one of the two is there whole;
+    where the system cannot exchange two names in one step, file by file.
 
     Args:
         path: of the folder to be; missing parent folders are made.
@@ -62,7 +72,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     if target.exists() and not target.is_dir():
         raise NotADirectoryError(f"{target} is a file; name a folder that does not exist yet, or an existing one")
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _name_beside(target, "new")
+    temporary = _name_beside(target)
     temporary.mkdir()
     try:
         yield temporary
@@ -75,27 +85,95 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     _flush_folder(target.parent)
 
 
+def remove_leftovers(folder: str | os.PathLike[str], *, everyones: bool = False, below: bool = False) -> None:
+    """Remove what processes that were killed while they wrote have left beside their files.
+
+    Args:
+        folder: that they wrote into; may be missing.
+        everyones: whatever process it was, because a lock keeps others out. False: only what processes of this host
+            that have ended have left, and what is older than a day.
+        below: in sub-folders as well.
+    """
+    entries = Path(folder).rglob(".*.new-*") if below else Path(folder).glob(".*.new-*")
+    for entry in list(entries):
+        named = _BESIDE.search(entry.name)
+        if not (everyones or (named and _is_abandoned(entry, named["host"], int(named["process"])))):
+            continue
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                entry.unlink()
+
+
+def _is_abandoned(entry: Path, host: str, process: int) -> bool:
+    if host == _this_host() and not is_alive(process):
+        return True
+    try:
+        return time.time() - entry.lstat().st_mtime > _ONE_DAY
+    except OSError:
+        return False
+
+
 def _put_folder_in_place(temporary: Path, target: Path) -> None:
     if not target.exists():
         os.replace(temporary, target)
         return
-    # A folder that is not empty cannot be replaced in one step. Between the two renames the old folder stands beside.
-    old = _name_beside(target, "old")
-    os.replace(target, old)
-    try:
-        os.replace(temporary, target)
-    except OSError:
-        os.replace(old, target)
-        raise
+    _keep_others(target, temporary)
+    if _exchange(temporary, target):
+        return  # `temporary` names the old folder now, and is removed
+    for entry in sorted(temporary.rglob("*")):
+        if not entry.is_dir():
+            place = target / entry.relative_to(temporary)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(entry, place)
+
+
+def _keep_others(old: Path, new: Path) -> None:
+    """Give the new folder what only the old one has, as hard links where there are any."""
     for entry in old.iterdir():
-        if not (target / entry.name).exists():
-            os.replace(entry, target / entry.name)
-    shutil.rmtree(old)
+        place = new / entry.name
+        if place.exists():
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.copytree(entry, place, symlinks=True, copy_function=_link_or_copy)
+        else:
+            _link_or_copy(entry, place)
 
 
-def _name_beside(target: Path, mark: str) -> Path:
-    """A name in the same folder, hence on the same file system, that nobody else takes."""
-    return target.with_name(f".{target.stem}.{mark}-{secrets.token_hex(4)}{target.suffix}")
+def _link_or_copy(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange the names of two folders in one step, so that there is no moment without either; False if impossible."""
+    if not sys.platform.startswith("linux"):
+        return False
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    done = renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
+    if done != 0 and (number := ctypes.get_errno()) not in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        raise OSError(number, os.strerror(number), str(second))
+    return bool(done == 0)
+
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # fcntl.h and stdio.h of Linux
+_ONE_DAY = 86400  # seconds
+_BESIDE = re.compile(r"\.new-(?P<host>[0-9a-f]{4})-(?P<process>\d+)-[0-9a-f]{4}(\.[^.]*)?$")
+
+
+def _name_beside(target: Path) -> Path:
+    """A name in the same folder, hence on the same file system, that nobody else takes, and that tells who has."""
+    owner = f"{_this_host()}-{os.getpid()}-{secrets.token_hex(2)}"
+    return target.with_name(f".{target.stem}.new-{owner}{target.suffix}")
+
+
+def _this_host() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()) & 0xFFFF:04x}"
 
 
 def _flush(path: Path) -> None:

@@ -83,7 +83,7 @@ def save_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix)
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.new-", suffix=target.suffix)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import shutil
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,19 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
+from crispseg.backbones.state_files import read_content
 from crispseg.data import SegmentationDataset
-from crispseg.errors import ConfigError, TrainingError, TrainingInterrupted
+from crispseg.errors import ConfigError, CrispsegError, TrainingError, WeightsError
 from crispseg.io import atomic_write
+from crispseg.stopping import StopSignals
 from crispseg.train.batches import EpochBatches
 from crispseg.train.sharding import local_part
-from crispseg.train.stopping import StopSignals
 from crispseg.train.task import SegmentationTask, as_task
 from crispseg.wording import some
 
-__all__ = ["AtomicCheckpointIO", "Checkpoints", "is_whole", "remove_leftovers"]
+__all__ = ["AtomicCheckpointIO", "Checkpoints", "is_whole", "read_checkpoint"]
+
+_LOGGER = logging.getLogger("crispseg.train")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -48,20 +53,91 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         except (OSError, RuntimeError) as error:  # PyTorch's writer has no error of its own for a full disk
             raise TrainingError(_not_written(Path(path), error)) from error
 
+    def load_checkpoint(
+        self, path: str | os.PathLike[str], map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read what a run has saved; nothing in it is run.
+
+        Raises:
+            WeightsError: if it is something else.
+        """
+        return read_checkpoint(Path(path))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a run's checkpoint, its tensors on the CPU.
+
+    Raises:
+        WeightsError: if it is something else, or lacks a part that a run goes on from.
+    """
+    try:
+        content = read_content(path)
+    except WeightsError as error:
+        reason = str(error).removeprefix(f"{path}: ").splitlines()[0].partition(";")[0]
+        raise WeightsError(f"{path}: no checkpoint of a run ({reason}); {_RESTORE}") from error
+    wrong = (
+        [
+            f"{key} is {type(content.get(key)).__name__}" if key in content else f"{key} is missing"
+            for key, kind in _PARTS.items()
+            if not isinstance(content.get(key), kind)
+        ]
+        if isinstance(content, dict)
+        else [f"{type(content).__name__} found"]
+    )
+    if wrong:
+        raise WeightsError(f"{path}: no checkpoint of a run ({some(wrong)}); {_RESTORE}")
+    checkpoint: dict[str, Any] = content
+    return checkpoint
+
+
+_PARTS: dict[str, type] = {
+    "epoch": int,
+    "global_step": int,
+    "pytorch-lightning_version": str,
+    "state_dict": dict,
+    "loops": dict,
+    "callbacks": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}
+_RESTORE = "restore it from a copy, or go on from previous.ckpt with --resume --previous"
+
 
 def is_whole(path: Path) -> bool:
     """Whether a checkpoint can be read to its end with all checksums right."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (OSError, zipfile.BadZipFile, EOFError, zlib.error):
+            # PyTorch stores without compressing; a small file that says otherwise may unpack to any size.
+            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+            return stored and archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError):  # also: encrypted
         return False
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a process that was killed while it wrote a checkpoint has left beside it."""
-    for leftover in folder.glob(".*.new-*.ckpt"):
-        leftover.unlink(missing_ok=True)
+def differences_of_kind(found: Any, expected: Any, path: str = "") -> list[str]:
+    """Where a nest of plain values has other keys or kinds of values than the expected one.
+
+    Example:
+        >>> differences_of_kind({"a": 1, "b": {}}, {"a": 2.5, "b": {"c": 3}})
+        ['b.c is missing']
+    """
+    if isinstance(expected, dict):
+        if not isinstance(found, dict):
+            return [f"{path} is {type(found).__name__}"]
+        names = {key: f"{path}.{key}" if path else str(key) for key in (*expected, *found)}
+        wrong = [f"{names[key]} is missing" for key in expected if key not in found]
+        wrong += [f"{names[key]} is unknown" for key in found if key not in expected]
+        both = [key for key in expected if key in found]
+        return wrong + [line for key in both for line in differences_of_kind(found[key], expected[key], names[key])]
+    if isinstance(expected, float) and not isinstance(found, bool) and isinstance(found, int | float):
+        return []
+    return [] if type(found) is type(expected) else [f"{path} is {type(found).__name__}"]
+
+
+def _weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The model's, of a task's."""
+    state: dict[str, torch.Tensor] = checkpoint["state_dict"]
+    return {key.removeprefix("model."): value for key, value in state.items() if key.startswith("model.")}
 
 
 def _not_written(path: Path, error: Exception) -> str:
@@ -87,21 +163,27 @@ class Checkpoints(Checkpoint):
     Args:
         folder: of the checkpoints.
         signals: asked whether to stop.
+        advice: how to go on after a stop, for the message.
         resumed_from: the checkpoint that the run goes on from; None for the beginning.
     """
 
     _batches: EpochBatches
     _dataset: SegmentationDataset
+    _best: dict[str, torch.Tensor] | None
 
-    def __init__(self, folder: Path, signals: StopSignals, resumed_from: Path | None = None) -> None:
+    def __init__(self, folder: Path, signals: StopSignals, advice: str, resumed_from: Path | None = None) -> None:
         self.best_path, self.last_path = folder / "best.ckpt", folder / "last.ckpt"
         self.previous_path = folder / "previous.ckpt"
         # A run that goes on from previous.ckpt does so because last.ckpt is broken: that must not take its place.
         self._last_is_whole = resumed_from == self.last_path
+        self._resumed_from = resumed_from
+        self._has_begun = False
+        self._saves_best, self._best = False, None
         self.best_score = -math.inf
         self.best_epoch = 0  # counted from 1, as in the log
-        self._signals = signals
+        self._signals, self._advice = signals, advice
         self._epoch, self._batch = 0, 0  # where a run that is saved now goes on
+        self._planned: BaseException | None = None  # raised at a point from which the run goes on exactly
 
     def steer(self, batches: EpochBatches, dataset: SegmentationDataset) -> None:
         """Name the training set and its batches, which are to be told the epoch and where to go on."""
@@ -130,12 +212,71 @@ class Checkpoints(Checkpoint):
                 "devices"
             )
         self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
+        if self.best_epoch and not is_whole(self.best_path):
+            _LOGGER.warning(
+                "%s is missing or broken, and the model of epoch %d with it: the best of the epochs that follow counts",
+                self.best_path,
+                self.best_epoch,
+            )
+            self.best_score = -math.inf
         self._go_to(state_dict["epoch"], state_dict["batch"])
 
     def _go_to(self, epoch: int, batch: int) -> None:
         self._epoch, self._batch = epoch, batch
         self._batches.start_at(epoch, batch)
         self._dataset.set_epoch(epoch)
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Look whether a checkpoint has all that this run would save, before any of it is believed.
+
+        Raises:
+            WeightsError: if it has not.
+        """
+        callbacks = {callback.state_key: callback.state_dict() for callback in trainer.callbacks}  # type: ignore[attr-defined] # Lightning's
+        sums = checkpoint["callbacks"].get("EpochLog", {}).get("sums", {})
+        expected = {
+            "loops": {"fit_loop": trainer.fit_loop.state_dict()},
+            "callbacks": {key: state for key, state in callbacks.items() if state},
+        }
+        expected["callbacks"]["EpochLog"]["sums"] = dict.fromkeys(sums, 0.0)  # of whichever losses there are
+        found = {"loops": {"fit_loop": checkpoint["loops"].get("fit_loop")}, "callbacks": checkpoint["callbacks"]}
+        if wrong := differences_of_kind(found, expected):
+            raise WeightsError(f"{self._resumed_from}: no checkpoint of this run ({some(wrong, 3)}); {_RESTORE}")
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep the best weights in memory as well, for a disk that loses them before they are exported."""
+        if self._saves_best and as_task(pl_module).recipe.train.strategy != "fsdp":
+            self._best = {key: value.detach().cpu().clone() for key, value in _weights_of(checkpoint).items()}
+
+    @contextlib.contextmanager
+    def explaining_what_does_not_fit(self) -> Iterator[None]:
+        """What goes wrong between reading a checkpoint and the first step is about the checkpoint.
+
+        Raises:
+            WeightsError: in the place of what Lightning and PyTorch raise then.
+        """
+        try:
+            yield
+        except CrispsegError:
+            raise
+        except Exception as error:  # each part of them has its own for a state that is not as they left it
+            if self._resumed_from is None or self._has_begun:
+                raise
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise WeightsError(
+                f"{self._resumed_from}: does not fit this run ({type(error).__name__}: {reason}); {_RESTORE}"
+            ) from error
+
+    def best_weights(self) -> dict[str, torch.Tensor] | None:
+        """The best model's; None where they are lost, and the model as it is must do."""
+        if self._best is not None:
+            return self._best
+        try:
+            return _weights_of(read_checkpoint(self.best_path))
+        except WeightsError as error:
+            _LOGGER.warning("%s; the model of the last epoch is exported instead", error)
+            self.best_epoch = self._epoch
+            return None
 
     # ── the loop ──
 
@@ -144,8 +285,9 @@ class Checkpoints(Checkpoint):
         task = as_task(pl_module)
         if trainer.world_size == 1:  # several processes may be at different images: they stop after the epoch
             task.before_validation_step = lambda: self._stop_in_validation(trainer)
-        self._signals.catch()  # Lightning has set a handler of its own, which stops in the middle of accumulation
-        self._signals.in_loop = True
+        self._has_begun = True
+        self._signals.postpones = True
+        self._signals.check()
         self._choose_validation(trainer, task)
         if trainer.global_step >= task.total_steps and self._batch == 0:
             trainer.should_stop = True  # resumed after the last step
@@ -177,7 +319,9 @@ class Checkpoints(Checkpoint):
         score = -1.0 if math.isnan(score) else score  # a set without labels
         if score > self.best_score:
             self.best_score, self.best_epoch = score, trainer.current_epoch + 1
+            self._saves_best = True
             self._save(trainer, self.best_path)
+            self._saves_best = False
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keep the state; the run goes on with the next epoch."""
@@ -188,13 +332,13 @@ class Checkpoints(Checkpoint):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """There is nothing left to save."""
-        self._signals.in_loop = False
+        self._signals.postpones = False
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Save where a signal stopped the loop; after any other exception the checkpoints stay as they are."""
-        self._signals.in_loop = False
-        if not isinstance(exception, TrainingInterrupted) or self._signals.abrupt or self._batch == 0:
-            return  # in the order of the conditions: a failure; in the middle of a step; saved already
+        self._signals.postpones = False
+        if exception is not self._planned or self._batch == 0:
+            return  # a failure, or in the middle of a step; saved already
         if trainer.validating:
             # Lightning would go on with the images that remain, and the counts of the others are gone.
             trainer.fit_loop.epoch_loop.val_loop.batch_progress.current.reset()
@@ -213,7 +357,8 @@ class Checkpoints(Checkpoint):
 
     def _stop_if_requested(self, trainer: L.Trainer, state: str) -> None:
         if trainer.strategy.reduce_boolean_decision(self._signals.received is not None, all=False):
-            raise self._signals.interruption(state)
+            self._planned = self._signals.interruption(f"{state}; {self._advice}")
+            raise self._planned
 
     def _save_last(self, trainer: L.Trainer) -> None:
         """Save, and keep the checkpoint before as well: a disk may lose what it has taken."""

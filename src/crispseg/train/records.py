@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from crispseg.pictures.colour import Picture
 from crispseg.train.batches import Batch
 from crispseg.train.task import SegmentationTask, as_task
 
-__all__ = ["EpochLog", "ValidationPictures"]
+__all__ = ["EpochLog", "RunLogger", "ValidationPictures"]
 
 MAP_WIDTH = 480
 """Pixels across a picture of a map in TensorBoard; the maps themselves are coarse."""
@@ -62,9 +64,7 @@ class EpochLog(Callback):
         self._resumed_at = time.monotonic()
         if not trainer.is_global_zero:
             return
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
-        kept = [line for line in lines if json.loads(line)["epoch"] <= trainer.current_epoch]
-        self._write(kept)
+        self._write([line for line in self._lines() if 0 < _epoch_of(line) <= trainer.current_epoch])
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -89,8 +89,7 @@ class EpochLog(Callback):
         }
         self._sums, self._count = {}, 0
         if trainer.is_global_zero:
-            lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
-            self._write([*lines, json.dumps(line, ensure_ascii=False)])
+            self._write([*self._lines(), json.dumps(line, ensure_ascii=False)])
             shown = f", mean IoU {100 * line['mean_iou']:.1f} %" if line.get("mean_iou") is not None else ""
             _LOGGER.info(
                 "epoch %d of %d: loss %.4f%s, %.0f s",
@@ -114,9 +113,63 @@ class EpochLog(Callback):
                 self._sums[name] = self._sums.get(name, 0.0) + float(term)
         self._recent.clear()
 
+    def _lines(self) -> list[str]:
+        try:
+            return self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:  # there is none yet, or a disk fails: training needs nothing of it
+            return []
+
     def _write(self, lines: list[str]) -> None:
-        with atomic_write(self.path) as temporary:
+        with _unless_it_fails(str(self.path)), atomic_write(self.path) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+class RunLogger(TensorBoardLogger):
+    """TensorBoard's files, as far as the disk takes them: what is only to be looked at does not stop a run."""
+
+    def log_metrics(self, *arguments: Any, **options: Any) -> None:
+        """See Lightning."""
+        with _unless_it_fails("TensorBoard's files"):
+            super().log_metrics(*arguments, **options)
+
+    def log_hyperparams(self, *arguments: Any, **options: Any) -> None:
+        """See Lightning."""
+        with _unless_it_fails("TensorBoard's files"):
+            super().log_hyperparams(*arguments, **options)
+
+    def add_image(self, tag: str, picture: Picture, step: int) -> None:
+        """Show a picture, (H, W, 3) uint8."""
+        with _unless_it_fails("TensorBoard's files"):
+            self.experiment.add_image(tag, picture, step, dataformats="HWC")
+
+    def save(self) -> None:
+        """See Lightning."""
+        with _unless_it_fails("TensorBoard's files"):
+            super().save()
+
+    def finalize(self, status: str) -> None:
+        """See Lightning."""
+        with _unless_it_fails("TensorBoard's files"):
+            super().finalize(status)
+
+
+@contextlib.contextmanager
+def _unless_it_fails(what: str) -> Iterator[None]:
+    """Go on where a record cannot be written, and say so."""
+    try:
+        yield
+    except OSError as error:
+        _LOGGER.warning("%s could not be written (%s); the run goes on", what, error.strerror or error)
+
+
+def _epoch_of(line: str) -> int:
+    """Of a line of the log; 0 where it is none, as when a disk lost its end."""
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return 0
+    epoch = values.get("epoch") if isinstance(values, dict) else None
+    return epoch if isinstance(epoch, int) else 0
 
 
 class ValidationPictures(Callback):
@@ -171,14 +224,13 @@ class ValidationPictures(Callback):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Hand the sheets to TensorBoard."""
-        if self._rows and isinstance(trainer.logger, TensorBoardLogger):
+        if self._rows and isinstance(trainer.logger, RunLogger):
             titles = [info.title for info in as_task(pl_module).model.head.map_info.values()]
-            show = trainer.logger.experiment.add_image
             picture = sheet(self._rows, ["image", "truth", "prediction", "boundaries"])
-            show("validation", picture, trainer.global_step, dataformats="HWC")
+            trainer.logger.add_image("validation", picture, trainer.global_step)
             if titles:
                 picture = sheet(self._maps, titles, cell_width=MAP_WIDTH)
-                show("validation_maps", picture, trainer.global_step, dataformats="HWC")
+                trainer.logger.add_image("validation_maps", picture, trainer.global_step)
         self._rows, self._maps = [], []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -11,31 +12,32 @@ from pathlib import Path
 
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.callbacks import Callback, RichProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.callbacks import Callback
 
 from crispseg.config import Recipe
 from crispseg.data import SegmentationDataset, build_dataset, require_sound
-from crispseg.errors import DataError
+from crispseg.errors import DataError, TrainingInterrupted
 from crispseg.evaluation import Scores, evaluate
 from crispseg.inference import Predictor
 from crispseg.labels import LabelSpace
 from crispseg.losses import build_loss
 from crispseg.models import Segmenter, build_model, load_weights, save_model
 from crispseg.recipes import save_recipe
+from crispseg.stopping import StopSignals
 from crispseg.train.averaging import MovingAverage
 from crispseg.train.batches import EpochBatches, train_loader, validation_loader, without_worker_traceback
 from crispseg.train.checkpoints import Checkpoints
 from crispseg.train.complete import completed
-from crispseg.train.folder import claim_folder
+from crispseg.train.folder import claimed_folder, how_to_go_on, require_room, what_stands
 from crispseg.train.memory import keep_freed_memory
-from crispseg.train.records import EpochLog, ValidationPictures
-from crispseg.train.stopping import StopSignals
+from crispseg.train.records import EpochLog, RunLogger, ValidationPictures
 from crispseg.train.sync_norm import synchronise_norms
 from crispseg.train.task import SegmentationTask
-from crispseg.train.trainer import build_trainer, quiet_lightning
+from crispseg.train.trainer import build_trainer, progress_bar, quiet_lightning
 
 __all__ = ["FitResult", "fit"]
+
+_LOGGER = logging.getLogger("crispseg.train")
 
 Preparing = Callable[[str, int, int], object]
 
@@ -100,13 +102,17 @@ def fit(
     """
     folder = Path(out_dir)
     recipe = completed(recipe)
-    checkpoint = claim_folder(folder, recipe, resume, from_previous)
     with (
+        StopSignals(lambda: what_stands(folder), TrainingInterrupted, _say_noted) as signals,
+        claimed_folder(folder, recipe, resume=resume, from_previous=from_previous) as checkpoint,
         quiet_lightning(),
         without_worker_traceback(),
-        StopSignals(f"go on with resume=True (crispseg fit … --out {folder} --resume)") as signals,
     ):
         return _fit(recipe, folder, checkpoint, signals, progress, preparing or (lambda what, done, total: None))
+
+
+def _say_noted() -> None:
+    _LOGGER.warning("stopping after this step; another signal stops at once and loses the work since the last save")
 
 
 def _fit(
@@ -114,10 +120,13 @@ def _fit(
 ) -> FitResult:
     L.seed_everything(recipe.train.seed, workers=True, verbose=False)
     require_sound(recipe.data, progress=partial(preparing, "checking files"))
+    signals.check()
     train_set = build_dataset(recipe.data, "train", augment=True, seed=recipe.train.seed)
     val_set = build_dataset(recipe.data, "val", augment=False)
     _check_sets(train_set, val_set)
     model = _starting_model(recipe, train_set.label_space, resumed=checkpoint is not None)
+    _predictor(model, recipe)  # says now what would be wrong with it after the training
+    require_room(folder, model, recipe.train)
     loss = build_loss(model.head.system, recipe.loss, model.num_classes)
     task = SegmentationTask(model, loss, recipe)
 
@@ -126,8 +135,8 @@ def _fit(
     if recipe.train.ema_decay is not None:
         callbacks.append(MovingAverage(recipe.train.ema_decay))
     if progress and sys.stdout.isatty():
-        callbacks.append(RichProgressBar())
-    checkpoints = Checkpoints(folder / "checkpoints", signals, checkpoint)
+        callbacks.append(progress_bar())
+    checkpoints = Checkpoints(folder / "checkpoints", signals, how_to_go_on(folder), checkpoint)
     log_every = max(1, min(10, len(train_set) // recipe.train.batch_size))  # steps; small sets are logged, too
     trainer = build_trainer(recipe, folder, [*callbacks, checkpoints], log_every)
     rank, world_size = trainer.global_rank, trainer.world_size
@@ -141,9 +150,12 @@ def _fit(
         keep_freed_memory()
     if trainer.is_global_zero:
         save_recipe(recipe, folder / "recipe.yaml")
-    trainer.fit(
-        task, loader, validation_loader(val_set, recipe, rank, world_size), ckpt_path=checkpoint, weights_only=True
-    )
+    signals.check()
+    with checkpoints.explaining_what_does_not_fit():
+        trainer.fit(
+            task, loader, validation_loader(val_set, recipe, rank, world_size), ckpt_path=checkpoint, weights_only=True
+        )
+    signals.check()
     return _export(task, val_set, folder, trainer, checkpoints, log.seconds)
 
 
@@ -169,19 +181,14 @@ def _export(
     """Score the best model and write it as a folder of its own."""
     started = time.monotonic()
     recipe, model = task.recipe, task.model
+    weights = checkpoints.best_weights()
     if recipe.train.strategy == "fsdp":  # each process holds a part of it; one that is whole takes no gradients
         model = build_model(recipe.model.without_sources(), val_set.label_space)
-    _load_best(model, checkpoints.best_path)
-    predictor = Predictor(
-        model,
-        scales=recipe.evaluate.scales,
-        flip=recipe.evaluate.flip,
-        window_hw=recipe.evaluate.window_hw,
-        device=trainer.strategy.root_device,
-    )
-    scores = evaluate(predictor, val_set, recipe.evaluate.radii_px)
+    if weights is not None:
+        model.load_state_dict(weights)
+    scores = evaluate(_predictor(model, recipe, trainer.strategy.root_device), val_set, recipe.evaluate.radii_px)
     if trainer.is_global_zero:
-        if isinstance(trainer.logger, TensorBoardLogger):
+        if isinstance(trainer.logger, RunLogger):
             values = {f"val/boundary_f_{radius:g}px": value for radius, value in scores.mean_boundary_f.items()}
             trainer.logger.log_metrics({**values, "val/best_mean_iou": scores.mean_iou}, step=trainer.global_step)
             trainer.logger.finalize("success")
@@ -197,10 +204,9 @@ def _export(
     )
 
 
-def _load_best(model: Segmenter, path: Path) -> None:
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    weights = {k.removeprefix("model."): v for k, v in checkpoint["state_dict"].items() if k.startswith("model.")}
-    model.load_state_dict(weights)
+def _predictor(model: Segmenter, recipe: Recipe, device: torch.device | None = None) -> Predictor:
+    values = recipe.evaluate
+    return Predictor(model, scales=values.scales, flip=values.flip, window_hw=values.window_hw, device=device)
 
 
 def _check_sets(train_set: SegmentationDataset, val_set: SegmentationDataset) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,14 +16,14 @@ import lightning.pytorch as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, RichProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import ModelParallelStrategy
 
 from crispseg.config import Recipe, TrainConfig
 from crispseg.errors import ConfigError
 from crispseg.train.checkpoints import AtomicCheckpointIO
+from crispseg.train.records import RunLogger
 
-__all__ = ["build_trainer", "quiet_lightning"]
+__all__ = ["build_trainer", "progress_bar", "quiet_lightning"]
 
 _PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "32": "32-true",
@@ -51,7 +53,7 @@ def build_trainer(recipe: Recipe, folder: Path, callbacks: list[Callback], log_e
     if is_sharded and values.ema_decay is not None:
         raise ConfigError("train.ema_decay averages whole models, train.strategy fsdp has none; leave out one of them")
     try:
-        return L.Trainer(
+        trainer = L.Trainer(
             default_root_dir=folder,
             accelerator=values.accelerator,
             devices=devices,
@@ -65,7 +67,7 @@ def build_trainer(recipe: Recipe, folder: Path, callbacks: list[Callback], log_e
             log_every_n_steps=log_every,
             num_sanity_val_steps=0,  # the whole loop is tested; a sanity check would count into the scores
             use_distributed_sampler=False,  # our samplers know the processes, and repeat no validation image
-            logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+            logger=RunLogger(folder, name="", version="tensorboard"),
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],
             enable_model_summary=False,
@@ -76,13 +78,48 @@ def build_trainer(recipe: Recipe, folder: Path, callbacks: list[Callback], log_e
             f"train.accelerator {values.accelerator!r}, train.devices {values.devices!r}, train.precision "
             f"{values.precision!r}: {' '.join(str(error).split())}"
         ) from error
+    # Lightning's handlers would stop a run in the middle of accumulation; StopSignals hears all that they would hear.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return trainer
+
+
+def progress_bar() -> Callback:
+    """Lightning's, on a terminal that may go away before the run ends."""
+    return RichProgressBar(console_kwargs={"file": _Terminal()})
+
+
+class _Terminal(io.TextIOBase):
+    """Standard output, without the error that writing to a terminal which has gone is."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            sys.stdout.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+
+    def isatty(self) -> bool:
+        return sys.stdout.isatty()
+
+    def fileno(self) -> int:
+        return sys.stdout.fileno()
 
 
 def _devices_and_nodes(values: TrainConfig) -> tuple[int | Literal["auto"], int]:
     """As the recipe says, or as torchrun has started processes."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return values.devices, values.nodes
-    here, everywhere = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+    numbers = {name: os.environ.get(name, "") for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE", "RANK", "LOCAL_RANK")}
+    if wrong := [f"{name} is {value!r}" for name, value in numbers.items() if not value.isdecimal()]:
+        raise ConfigError(
+            f"TORCHELASTIC_RUN_ID is set, as by torchrun, but {', '.join(wrong)}; start the run by torchrun, or "
+            "unset it"
+        )
+    here, everywhere = int(numbers["LOCAL_WORLD_SIZE"]), int(numbers["WORLD_SIZE"])
+    if here < 1 or everywhere % here:
+        raise ConfigError(f"WORLD_SIZE is {everywhere} and LOCAL_WORLD_SIZE {here}; a multiple of it expected")
     return here, everywhere // here
 
 
