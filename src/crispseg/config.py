@@ -6,9 +6,10 @@ for `crispseg.losses`, ``train`` for `crispseg.train`, ``evaluate`` for `crispse
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 __all__ = [
     "DataConfig",
@@ -146,22 +147,22 @@ class TrainConfig(_Values):
     channels_last: bool = True
     sync_batchnorm: bool = True  # has no effect with one process
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None  # evaluate and keep an average of the weights
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     validate_every: PositiveInt = 1  # epochs
     save_every_steps: PositiveInt | None = None  # also save in the middle of an epoch: for long epochs
     picture_count: Annotated[int, Field(ge=0)] = 4  # validation images shown in TensorBoard
-    devices: int | Literal["auto"] = "auto"  # per machine; torchrun decides where it started the run
+    devices: PositiveInt | Literal["auto"] = "auto"  # per machine; torchrun decides where it started the run
     nodes: PositiveInt = 1  # machines; torchrun decides where it started the run
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"  # several processes: copies (ddp), or shards of the model (fsdp)
-    accelerator: str = "auto"
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
 
 
 class EvaluateConfig(_Values):
     """How the validation images are scored."""
 
     batch_size: PositiveInt = 1
-    radii_px: tuple[PositiveInt, ...] = (1, 2, 3, 5)
-    scales: tuple[float, ...] = (1.0,)
+    radii_px: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 2, 3, 5)
+    scales: Annotated[tuple[Annotated[float, Field(gt=0, le=16)], ...], Field(min_length=1)] = (1.0,)
     flip: bool = False
     window_hw: tuple[PositiveInt, PositiveInt] | None = None
 
@@ -187,3 +188,10 @@ class Recipe(_Values):
     train: TrainConfig = Field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     paper: PaperConfig | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _one_folder(cls, name: str) -> str:
+        if name.strip() in ("", ".", "..") or re.search(r"[/\\\x00-\x1f\x7f]", name):
+            raise ValueError(f"name is {name!r}, which is no folder's name; letters, digits, '-', '_' and '.' expected")
+        return name
