@@ -22,6 +22,8 @@ STRIDES = {
     ("test_nfnet", 8): (2, (4, 8, 8, 8)),
     ("test_byobnet", 16): (2, (4, 8, 16, 16)),
     ("regnetx_002", 16): (2, (4, 8, 16, 16)),
+    ("densenet121", 8): (2, (4, 8, 8, 8)),  # dilated here, not by timm
+    ("densenet121", 16): (2, (4, 8, 16, 16)),
     ("test_mambaout", 8): (4, (4, 8, 16, 32)),  # cannot be dilated
     ("test_vit", 8): (16, (16, 16, 16)),  # cannot be dilated
     ("test_maxvit", 8): (2, (4, 8, 16, 32)),  # cannot be dilated; a fixed number of windows
@@ -232,3 +234,18 @@ def test_the_list_holds_ours_and_timms():
     assert {"wide_resnet38", "resnet50s", "convnext_tiny"} <= set(names)
     assert names == sorted(names)
     assert list_backbones("*resnet38") == ["wide_resnet38"]
+
+
+def test_a_dilated_densenet_has_the_weights_of_a_plain_one():
+    """DenseASPP's backbone: no pooling after the second block, dilations 2 and 4 behind it."""
+    plain, dilated = TimmBackbone("densenet121", 32), TimmBackbone("densenet121", 8)
+    dilated.load_state_dict(plain.state_dict())
+    found = {
+        block: {m.dilation for m in dilated.net[f"features_denseblock{block}"].modules() if hasattr(m, "dilation")}
+        for block in (1, 2, 3, 4)
+    }
+    assert found == {1: {(1, 1)}, 2: {(1, 1)}, 3: {(1, 1), (2, 2)}, 4: {(1, 1), (4, 4)}}
+    images = torch.rand(1, 3, 64, 96)
+    with torch.inference_mode():
+        one, other = plain.eval()(images), dilated.eval()(images)
+    torch.testing.assert_close(one.levels[1], other.levels[1])  # the same up to where the dilation begins

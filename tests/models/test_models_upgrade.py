@@ -60,3 +60,10 @@ def test_cards_of_today_and_other_heads_stay_as_they_are():
     for head, version in (("concat", 2), ("gff", 1), ("gscnn", 1)):
         config = create_model(head, **NETWORK).config
         assert upgraded(config, version) == config
+
+
+def test_densenets_of_format_1_were_not_dilated():
+    config = create_model("fcn", **{**NETWORK, "backbone": "densenet121"}).config
+    assert config.output_stride == 16
+    assert upgraded(config, 1).output_stride == 32
+    assert upgraded(config, 2) == config

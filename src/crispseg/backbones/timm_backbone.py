@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from crispseg.backbones.author_keys import timm_names
 from crispseg.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone
+from crispseg.backbones.dense_dilation import dilate_densenet
 from crispseg.backbones.same_padding import fix_padding
 from crispseg.backbones.state_files import load_state, read_state
 from crispseg.errors import ConfigError, WeightsError
@@ -43,7 +44,8 @@ class TimmBackbone(Backbone):
     The stem is the finest map; the levels are the maps of stride 4 and coarser (of all strides where there is none). A
     family whose finest map is a level (ConvNeXt, Swin, ViT) has that map in both roles.
 
-    Where a dilated stage begins, timm gives the first block the previous stage's dilation; that is kept.
+    Where a dilated stage begins, timm gives the first block the previous stage's dilation; that is kept. DenseNets,
+    which timm does not dilate, are dilated here.
 
     Images whose sides do not divide as the model needs are continued at the right and bottom by their last row and
     column, and the maps are cut to the cells that speak of the image.
@@ -93,6 +95,7 @@ class TimmBackbone(Backbone):
         if weights is not None:
             _load_weights(self.net, name, weights)
         fix_padding(self.net, name, centred=padding == "centred")
+        dilate_densenet(self.net, output_stride)
         self.channels_are_last = _format_of(self.net) == "NHWC"
         measured = _measure(self.net, name, self.channels_are_last)
         self.size_multiple = measured.size_multiple
@@ -250,7 +253,7 @@ def _measure(net: Any, name: str, channels_are_last: bool) -> _Measured:
         for multiple in dict.fromkeys(multiples):
             unit = math.lcm(multiple, deepest)
             side = unit * math.ceil(max(64, 2 * deepest) / unit)
-            odd_hw = (side - 3, side + deepest // 2 + 1)
+            odd_hw = (side - 3, side + 1)  # one more than a multiple shows wherever a size is rounded down
             aligned = _trial(net, (side, side), multiple, channels_are_last)
             odd = _trial(net, odd_hw, multiple, channels_are_last) if aligned else None
             if aligned is None or odd is None:

@@ -30,6 +30,11 @@ def upgraded(config: ModelConfig, format_version: int) -> ModelConfig:
         >>> upgraded(ModelConfig(head="gff_dfp"), 1).head_options, upgraded(ModelConfig(head="gff_dfp"), 2).head_options
         ({'pyramid_at_finest': False}, {})
     """
-    if format_version >= 2 or config.head not in _BEFORE_2:
+    if format_version >= 2:
         return config
-    return config.model_copy(update={"head_options": {**_BEFORE_2[config.head], **config.head_options}})
+    changes: dict[str, Any] = {}
+    if config.head in _BEFORE_2:
+        changes["head_options"] = {**_BEFORE_2[config.head], **config.head_options}
+    if config.backbone.startswith("densenet"):
+        changes["output_stride"] = 32  # whatever was asked for: they could not be dilated
+    return config.model_copy(update=changes)
