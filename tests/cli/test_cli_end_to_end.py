@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from crispseg.cli import app
+from crispseg.io import read_label_ids
 
 TINY = [
     "data.toy_train_images=8",
@@ -89,11 +90,17 @@ def test_segment(run: Path):
     printed = crispseg("segment", "runs/tiny/model", "photos", "--out", "masks", "--scales", "0.5,1", "--flip", cwd=run)
     assert "2 of 2" in printed
     written = sorted(str(path.relative_to(run / "masks")) for path in (run / "masks").rglob("*.png"))
-    kinds = ("boundaries", "labels", "overlay")
+    kinds = ("boundaries", "labels", "mask_boundaries", "overlay")
     assert written == [f"{stem}_{kind}.png" for stem in ("a", "east/b") for kind in kinds]
     boundaries = cv2.imread(str(run / "masks/a_boundaries.png"), cv2.IMREAD_UNCHANGED)
     assert boundaries.shape == (50, 70)
     assert len(np.unique(boundaries)) > 2  # a probability, from the shape stream
+    of_mask = cv2.imread(str(run / "masks/a_mask_boundaries.png"), cv2.IMREAD_UNCHANGED)
+    labels = read_label_ids(run / "masks/a_labels.png")
+    borders = labels[:, 1:] != labels[:, :-1]
+    assert set(np.unique(of_mask)) <= {0, 255}
+    assert (of_mask[:, 1:][borders] == 255).all()
+    assert (of_mask[:, :-1][borders] == 255).all()
 
 
 def test_describe(run: Path):

@@ -307,8 +307,10 @@ def test_boundaries_are_the_branchs_or_the_labels():
     wanted[:, 2:4] = 1  # both sides of the border
     shape = {"confidence": np.ones((3, 6), np.float32), "image": np.zeros((3, 6, 3), np.uint8)}
     np.testing.assert_array_equal(make_prediction(labels=labels, **shape).boundaries(), wanted)
-    own = np.full((2, 3), 0.25, np.float32)
-    assert make_prediction(boundary_probability=own).boundaries() is own
+    own = np.full((3, 6), 0.25, np.float32)
+    with_branch = make_prediction(labels=labels, **shape, boundary_probability=own)
+    assert with_branch.boundaries() is own
+    np.testing.assert_array_equal(with_branch.mask_boundaries(), wanted)
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ FITS_KIND = {
         ("gff", [f"gate_{i}" for i in range(1, 5)]),
         ("gated_fpn", [f"gate_{i}" for i in range(1, 6)]),
         ("gscnn", ["attention_1", "attention_2", "attention_3", "image_gradient"]),
-        ("decoupled", ["flow", "body", "edge"]),
+        ("decoupled", ["flow", "body", "residual", "edge", "merged"]),
         ("released_gff", ["gate_1", "gate_2", "gate_3"]),
     ],
 )

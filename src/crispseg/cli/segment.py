@@ -33,10 +33,11 @@ def segment(
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …", show_default="a GPU where there is one")] = None,
 ) -> None:
-    """Segment images: writes NAME_labels.png, NAME_overlay.png and NAME_boundaries.png for each.
+    """Segment images: writes NAME_labels, _overlay, _boundaries and _mask_boundaries.png for each.
 
-    Labels hold the ids of the model's label table; boundaries hold the probability times 255. Images from folders keep
-    their place below the folder. A broken image is reported at the end, and the others are still done.
+    Labels hold the ids of the model's label table; boundaries hold the boundary branch's probability times 255, mask
+    boundaries the edges of the labels. A model without a boundary branch writes the latter as both. Images from folders
+    keep their place below the folder. A broken image is reported at the end, and the others are still done.
     """
     import numpy as np
 
@@ -61,6 +62,7 @@ def segment(
             prediction.save(f"{stem}_labels.png")
             write_png(f"{stem}_overlay.png", prediction.overlay())
             write_png(f"{stem}_boundaries.png", np.rint(255 * prediction.boundaries()).astype(np.uint8))
+            write_png(f"{stem}_mask_boundaries.png", (255 * prediction.mask_boundaries()).astype(np.uint8))
             progress.update(task, completed=position + 1)
 
     done = len(targets) - len(broken)

@@ -21,11 +21,15 @@ BodyGenerator = Literal["flow", "dcn", "spn"]
 
 PARTS_INFO = {
     "body": MapInfo("features", "body", "The insides of objects, F_body: like colours are like features (figure 5a)."),
+    "residual": MapInfo("features", "F − F_body", "What the warp took away, before any detail joins (figure 5b)."),
     "edge": MapInfo(
         "features", "edge", "What the body lacks, with the fine detail: F_edge, which tells the boundaries."
     ),
+    "merged": MapInfo(
+        "features", "merged", "Body and edge together again, F̂, which is classified beside F (figure 5c)."
+    ),
 }
-"""The two parts that the system is named after, as a reader sees them."""
+"""The parts that the system is named after, as a reader sees them."""
 
 
 class Decoupled(Head):
@@ -88,7 +92,8 @@ class Decoupled(Head):
         low_hw = image_size(low)
         feature = self.context(features.top)  # F: (N, C, h, w) of the top level
         body, shown = self.generate_body(feature)  # (N, C, h, w)
-        edge = self._edge(feature - body, low)  # (N, C, h_low, w_low)
+        residual = feature - body
+        edge = self._edge(residual, low)  # (N, C, h_low, w_low)
         merged = resize(body, low_hw) + edge
         both = torch.cat([resize(feature, low_hw), merged], dim=1)  # (N, 2C, h_low, w_low)
         logits = self.classify(self.refine(both))  # (N, K, h_low, w_low)
@@ -97,7 +102,7 @@ class Decoupled(Head):
             boundary_logits=resize(self.classify_edge(edge), size_hw),
             body_logits=resize(self.classify_body(body), size_hw) if self.training else None,
             auxiliary_logits=self.auxiliary_logits(features, size_hw),
-            maps=shown | {"body": body, "edge": edge} if with_maps else {},
+            maps=shown | {"body": body, "residual": residual, "edge": edge, "merged": merged} if with_maps else {},
         )
 
     def _edge(self, residual: Tensor, low: Tensor) -> Tensor:

@@ -75,14 +75,19 @@ class Prediction:
         return blend(self.image, colourise(self.labels, self.label_space.palette), alpha)
 
     def boundaries(self) -> npt.NDArray[np.float32]:
-        """Where the boundaries are: the model's own word if it has a boundary branch, else those of its labels.
+        """Where the boundaries are: the model's own word if it has a boundary branch, else `mask_boundaries`.
 
         Returns:
-            (H, W) float32 in [0, 1]: the boundary probability, or 1 on both sides of each border between labels and 0
-            elsewhere.
+            (H, W) float32 in [0, 1].
         """
-        if self.boundary_probability is not None:
-            return self.boundary_probability
+        return self.mask_boundaries() if self.boundary_probability is None else self.boundary_probability
+
+    def mask_boundaries(self) -> npt.NDArray[np.float32]:
+        """The edges of the predicted mask, whatever the model says of boundaries (GSCNN, figure 9; Decoupled, 3c).
+
+        Returns:
+            (H, W) float32: 1 on both sides of each border between labels, 0 elsewhere.
+        """
         marked = label_boundaries(torch.tensor(self.labels)[None])[0]
         edges: npt.NDArray[np.float32] = marked.float().numpy()
         return edges

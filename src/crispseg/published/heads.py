@@ -133,13 +133,17 @@ class ReleasedDecoupled(Head):
         flow = self.flow(torch.cat([feature, coarse], dim=1))  # (N, 2, h, w)
         body = _released_warp(feature, flow)  # (N, 256, h, w)
         # (N, 256, h_low, w_low)
-        edge = self.merge_edge(torch.cat([up(feature - body, low_hw), self.detail(features.low)], dim=1))
-        logits = self.classify(torch.cat([up(feature, low_hw), edge + up(body, low_hw)], dim=1))
+        residual = feature - body
+        edge = self.merge_edge(torch.cat([up(residual, low_hw), self.detail(features.low)], dim=1))
+        merged = edge + up(body, low_hw)
+        logits = self.classify(torch.cat([up(feature, low_hw), merged], dim=1))
         return SegmentationOutput(
             logits=up(logits, size_hw),
             boundary_logits=up(self.classify_edge(edge), size_hw),
             body_logits=up(self.classify_body(body), size_hw) if self.training else None,
-            maps={"flow": flow, "body": body, "edge": edge} if with_maps else {},
+            maps={"flow": flow, "body": body, "residual": residual, "edge": edge, "merged": merged}
+            if with_maps
+            else {},
         )
 
 
