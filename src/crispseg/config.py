@@ -77,8 +77,9 @@ class DataConfig(_Values):
     crop_hw: tuple[PositiveInt, PositiveInt] = (512, 512)
     scale_range: tuple[float, float] = (0.75, 2.0)
     flip_probability: Probability = 0.5
-    jitter: Annotated[float, Field(ge=0, lt=1)] = 0.04  # brightness, contrast, saturation: ±10 of 255
+    jitter: Annotated[float, Field(ge=0, lt=1)] = 0.04  # brightness, contrast, saturation: factors 1 ± this
     hue_jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    colour_shift: Annotated[float, Field(ge=0, le=255)] = 0.0  # added to each channel: ± this, of 255
     blur_probability: Probability = 0.0
     class_uniform: Probability = 0.0  # share of an epoch's samples drawn so that every class comes equally often
     class_uniform_tile: PositiveInt = 1024  # side of the tiles whose classes are looked up for it, in px
@@ -139,6 +140,7 @@ class TrainConfig(_Values):
     lr: Annotated[float, Field(gt=0)] = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegative = 5e-4
+    weight_decay_on: Literal["weights", "all"] = "weights"  # all: also norms, biases and position embeddings
     backbone_lr_factor: NonNegative = 1.0
     poly_power: NonNegative = 0.9
     warmup_steps: Annotated[int, Field(ge=0)] = 0
@@ -158,7 +160,7 @@ class TrainConfig(_Values):
 
 
 class EvaluateConfig(_Values):
-    """How the validation images are scored."""
+    """How the validation images are scored: of the best model. During training they are scored whole, at one scale."""
 
     batch_size: PositiveInt = 1
     radii_px: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 2, 3, 5)

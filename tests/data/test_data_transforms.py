@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crispseg.data.transforms import JointTransform, colour_matrix, jitter_colours, random_crop
+from crispseg.data.transforms import JointTransform, colour_matrix, jitter_colours, random_crop, shift_colours
 
 FILL = (124, 116, 104)
 
@@ -165,6 +165,24 @@ class TestColours:
     def test_values_are_clipped_not_wrapped(self):
         white = np.full((2, 2, 3), 250, np.uint8)
         assert jitter_colours(white, 1.5, 1, 1, 0).min() == 255
+
+    def test_a_shift_is_added_to_each_channel_and_clipped(self):
+        shifted = shift_colours(self.image, np.array([10.0, -3.0, 0.0]))
+        np.testing.assert_array_equal(shifted, self.image + np.array([10, -3, 0]))
+        assert shift_colours(np.full((2, 2, 3), 250, np.uint8), np.full(3, 10.0)).min() == 255
+        assert shift_colours(np.full((2, 2, 3), 5, np.uint8), np.full(3, -10.0)).max() == 0
+
+    def test_the_shift_is_drawn_within_its_range_for_each_channel(self):
+        transform = JointTransform((16, 16), colour_shift=10)
+        labels = np.zeros((16, 16), np.uint8)
+        moved = [
+            transform(self.image, labels, np.random.default_rng(seed))[0].astype(int) - self.image for seed in range(40)
+        ]
+        shifts = np.array([one[0, 0] for one in moved])
+        assert all((one == one[0, 0]).all() for one in moved)  # the same everywhere: added, not multiplied
+        assert -10 <= shifts.min() < -7
+        assert 7 < shifts.max() <= 10
+        assert np.abs(np.corrcoef(shifts.T)[np.triu_indices(3, 1)]).max() < 0.6
 
     def test_blur_leaves_labels_alone(self):
         image, labels = coded_sample(20, 20)

@@ -34,6 +34,13 @@ def test_norms_and_biases_are_not_decayed_and_weights_are(model):
     assert {("Conv2d", "weight"), ("Conv2d", "bias"), ("BatchNorm2d", "weight"), ("BatchNorm2d", "bias")} <= kinds
 
 
+def test_all_parameters_are_decayed_on_demand(model):
+    """As torch.optim.SGD(model.parameters(), weight_decay=…) does, and so the papers' training."""
+    groups = parameter_groups(model, TrainConfig(weight_decay=0.02, weight_decay_on="all"))
+    assert {group["weight_decay"] for group in groups} == {0.02}
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+
 def test_the_backbone_learns_at_its_own_rate(model):
     groups = parameter_groups(model, TrainConfig(lr=0.1, backbone_lr_factor=0.1))
     rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}

@@ -167,6 +167,7 @@ def build_dataset(config: DataConfig, split: str, augment: bool, seed: int = 0) 
             flip_probability=config.flip_probability,
             jitter=config.jitter,
             hue_jitter=config.hue_jitter,
+            colour_shift=config.colour_shift,
             blur_probability=config.blur_probability,
         )
     return SegmentationDataset(source, label_space, transform, seed=seed, cache=config.cache)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from crispseg.labels import IGNORE_INDEX
 
-__all__ = ["JointTransform", "colour_matrix", "jitter_colours", "random_crop"]
+__all__ = ["JointTransform", "colour_matrix", "jitter_colours", "random_crop", "shift_colours"]
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -35,6 +35,7 @@ class JointTransform:
         flip_probability: of the horizontal flip.
         jitter: brightness, contrast and saturation factors are drawn uniformly from 1 ± this.
         hue_jitter: hue is turned by up to ± this part of the full circle.
+        colour_shift: up to ± this is added to each channel, of 255.
         blur_probability: of a Gaussian blur with σ from 0.15 to 1.3 px.
     """
 
@@ -43,6 +44,7 @@ class JointTransform:
     flip_probability: float = 0.0
     jitter: float = 0.0
     hue_jitter: float = 0.0
+    colour_shift: float = 0.0
     blur_probability: float = 0.0
 
     def __call__(
@@ -66,6 +68,8 @@ class JointTransform:
             brightness, contrast, saturation = rng.uniform(1 - self.jitter, 1 + self.jitter, 3)
             turn = rng.uniform(-self.hue_jitter, self.hue_jitter)
             image = jitter_colours(image, brightness, contrast, saturation, turn)
+        if self.colour_shift:
+            image = shift_colours(image, rng.uniform(-self.colour_shift, self.colour_shift, 3))
         if rng.random() < self.blur_probability:
             image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.15, 1.3))
         return image, labels
@@ -135,6 +139,20 @@ def jitter_colours(image: UInt8, brightness: float, contrast: float, saturation:
     affine[:, 3] = (1 - contrast) * mean_grey
     changed: UInt8 = cv2.transform(image, affine)
     return changed
+
+
+def shift_colours(image: UInt8, shift: npt.NDArray[np.float64]) -> UInt8:
+    """Add a value to each channel, as GFF's "color jittering within the range of [−10, 10]".
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        shift: (3,), of 255.
+
+    Returns:
+        (H, W, 3) uint8 RGB, rounded and clipped to 0–255.
+    """
+    shifted: UInt8 = cv2.transform(image, np.hstack([np.eye(3), shift[:, None]]))
+    return shifted
 
 
 def colour_matrix(saturation: float, hue_turn: float) -> npt.NDArray[np.float64]:

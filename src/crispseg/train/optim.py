@@ -19,7 +19,8 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
     """Split parameters by learning rate and weight decay.
 
     Parameters with fewer than two dimensions (scales and shifts of norms, biases) and those that a backbone lists in
-    its ``no_weight_decay`` (position embeddings) are not decayed. Parameters under ``backbone.`` learn at ``lr`` times
+    its ``no_weight_decay`` (position embeddings) are not decayed, unless ``weight_decay_on`` is ``"all"``, as in the
+    papers' SGD. Parameters under ``backbone.`` learn at ``lr`` times
     ``backbone_lr_factor``.
 
     Args:
@@ -44,7 +45,7 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
         if not parameter.requires_grad:
             continue
         part = "backbone" if name.startswith("backbone.") else "head"
-        decayed = parameter.ndim > 1 and name not in undecayed
+        decayed = config.weight_decay_on == "all" or (parameter.ndim > 1 and name not in undecayed)
         groups[part if decayed else f"{part}_no_decay"]["params"].append(parameter)
     return [group for group in groups.values() if group["params"]]
 

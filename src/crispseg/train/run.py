@@ -14,7 +14,7 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from crispseg.config import Recipe
+from crispseg.config import EvaluateConfig, Recipe
 from crispseg.data import SegmentationDataset, build_dataset, require_sound
 from crispseg.errors import DataError, TrainingInterrupted
 from crispseg.evaluation import Scores, evaluate
@@ -130,6 +130,11 @@ def _fit(
     loss = build_loss(model.head.system, recipe.loss, model.num_classes)
     task = SegmentationTask(model, loss, recipe)
 
+    if _scores_otherwise(recipe.evaluate):
+        _LOGGER.info(
+            "validation during training scores whole images at one scale, not mirrored; the best epoch is scored as "
+            "the recipe's section evaluate says, at the end"
+        )
     log = EpochLog(folder / "log.jsonl")
     callbacks: list[Callback] = [log, ValidationPictures(recipe.train.picture_count)]
     if recipe.train.ema_decay is not None:
@@ -217,3 +222,8 @@ def _check_sets(train_set: SegmentationDataset, val_set: SegmentationDataset) ->
         )
     if len(val_set) == 0:
         raise DataError("the validation set is empty; at least one image is needed to choose the best model")
+
+
+def _scores_otherwise(config: EvaluateConfig) -> bool:
+    """Whether the recipe scores in another way than validation during training."""
+    return config.flip or config.window_hw is not None or config.scales != (1.0,)
