@@ -1,11 +1,15 @@
 """Two folders of small label images for the tests of this room."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from crispseg import evaluation
+from crispseg.evaluation import Scores
 from crispseg.io import write_png
 from crispseg.labels import LabelSpace
+from crispseg.pages.evaluation import write_pages
 
 SPACE = LabelSpace.from_dict(
     {
@@ -44,3 +48,9 @@ def write_folders(folder: Path, images: int = 6, **options: float) -> tuple[Path
         for name, ids in zip(("masks", "labels"), random_pair(index, **options), strict=True):
             write_png(folder / name / f"image_{index}.png", RAW[ids])
     return folder / "masks", folder / "labels"
+
+
+def evaluate_folders(*arguments, out: Path | None = None, **options) -> Scores:
+    """As ``crispseg score`` does it: pages stand beside the records."""
+    report = None if out is None else partial(write_pages, folder=out)
+    return evaluation.evaluate_folders(*arguments, out=out, report=report, **options)

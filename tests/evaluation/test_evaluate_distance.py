@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from label_folders import SPACE, random_pair, write_folders
+from label_folders import SPACE, evaluate_folders, random_pair, write_folders
 
 from crispseg.errors import ConfigError
-from crispseg.evaluation import compare, evaluate, evaluate_folders
+from crispseg.evaluation import compare, evaluate
 from crispseg.evaluation.journal import RecordFile
 from crispseg.inference import Prediction
 

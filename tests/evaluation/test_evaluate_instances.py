@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from label_folders import evaluate_folders
 
 from crispseg.errors import ConfigError, DataError
-from crispseg.evaluation import evaluate_folders
 from crispseg.evaluation.journal import RecordFile
 from crispseg.io import write_png
 from crispseg.labels import LabelSpace, label_space

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from label_folders import RAW, SPACE, write_folders
+from label_folders import RAW, SPACE, evaluate_folders, write_folders
 
-from crispseg.evaluation import evaluate_folders
 from crispseg.io import write_png
 from crispseg.labels import LabelSpace
 

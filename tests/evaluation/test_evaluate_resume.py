@@ -2,18 +2,20 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from label_folders import RAW, SPACE, random_pair, write_folders
+from label_folders import RAW, SPACE, evaluate_folders, random_pair, write_folders
 
 from crispseg.errors import ConfigError, DataError
-from crispseg.evaluation import evaluate, evaluate_folders, folders
+from crispseg.evaluation import evaluate, folders
 from crispseg.evaluation.journal import RecordFile
 from crispseg.inference import Prediction
 from crispseg.io import write_png
 from crispseg.labels import LabelSpace
+from crispseg.pages.evaluation import write_pages
 
 IMAGES = 8
 FILES = ["images.jsonl", "report.html", "scores.json", "scores.md"]
@@ -212,7 +214,7 @@ def test_a_model_resumes_too_and_leaves_bad_images_out(tmp_path: Path):
     with pytest.raises(DataError, match=r"1 image cannot be scored: .*street_3.png: broken"):
         evaluate(images, images, out=out, resume=True)
     assert images.predicted <= 2  # of 2, 3 and 4
-    scores = evaluate(images, images, out=out, resume=True, skip_bad=True)
+    scores = evaluate(images, images, out=out, resume=True, skip_bad=True, report=partial(write_pages, folder=out))
     assert (scores.images, scores.skipped) == (4, 1)
     assert sorted(record.name for record in RecordFile(out)) == [f"street_{index}" for index in (0, 1, 2, 4)]
     assert (out / "report.html").read_text().count('class="photo"') == 4

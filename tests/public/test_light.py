@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import crispseg
+from crispseg.evaluation import evaluate_folders
+from crispseg.io import write_png
 
 _HEAVY = ("torch", "timm", "lightning", "torchmetrics", "torchvision", "matplotlib", "huggingface_hub")
 
@@ -32,6 +35,71 @@ def _loaded_by(code: str) -> list[str]:
 )
 def test_light_imports(code: str) -> None:
     assert _loaded_by(code) == []
+
+
+_LOADED = "-- loaded:"
+
+
+def _command(tmp_path: Path, *arguments: str) -> tuple[int, list[str], str]:
+    """Run the command line in a process of its own: its exit status, the heavy packages it loaded, and its output."""
+    script = (
+        "import atexit, sys\n"
+        f"atexit.register(lambda: print('{_LOADED}', *[name for name in {_HEAVY!r} if name in sys.modules]))\n"
+        "from crispseg.cli import main\nmain()"
+    )
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    output, _, loaded = done.stdout.rpartition(_LOADED)
+    return done.returncode, loaded.split(), output + done.stderr
+
+
+def _write_masks(folder: Path) -> None:
+    for index in range(2):
+        for name in ("labels", "ours", "theirs"):
+            ids = np.zeros((8, 8), np.uint8)
+            ids[:, : 3 + index + (name == "ours")] = 3
+            write_png(folder / name / f"{index}.png", ids)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        ("--help", 0, "score"),
+        ("score --help", 0, "MASKS"),
+        ("--version", 0, "crispseg"),
+        ("recipes", 0, "camvid/gff"),
+        ("recipes camvid/gff", 0, "backbone"),
+        ("fit camvid/gff --nothing", 2, "--nothing"),
+        ("fit camvid/gff --set model.hed=gff", 2, "model.hed"),
+        ("fit camvid/gfff", 2, "camvid/gff"),
+        ("score ours labels --label-space camvid --out out", 0, "report.html"),
+        ("evaluate --predictions theirs --labels labels --label-space camvid", 0, "mean"),
+    ],
+)
+def test_commands_that_run_no_network_load_none(tmp_path: Path, arguments: str, status: int, said: str) -> None:
+    _write_masks(tmp_path)
+    found, loaded, output = _command(tmp_path, *arguments.split())
+    assert found == status, output
+    assert said in output
+    assert loaded == []
+
+
+@pytest.mark.parametrize("arguments", ["--help", "--version", "fit --nothing"])
+def test_what_reads_no_recipe_loads_nothing_to_read_it(arguments: str) -> None:
+    script = f"import atexit, sys; atexit.register(lambda: print(*sys.modules)); sys.argv[1:] = {arguments.split()!r}"
+    command = [sys.executable, "-c", f"{script}\nfrom crispseg.cli import main\nmain()"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "crispseg.cli.app" in loaded
+    assert not loaded & {*_HEAVY, "numpy", "PIL", "cv2", "yaml", "crispseg.config"}
+
+
+def test_compare_loads_no_network(tmp_path: Path) -> None:
+    _write_masks(tmp_path)
+    for name in ("ours", "theirs"):
+        evaluate_folders(tmp_path / name, tmp_path / "labels", "camvid", out=tmp_path / f"{name}_scores")
+    found, loaded, output = _command(tmp_path, "compare", "ours_scores", "theirs_scores", "--resamples", "20")
+    assert (found, loaded) == (0, []), output
 
 
 _LAZY = sorted(

@@ -18,6 +18,7 @@ from crispseg.cli.evaluate import evaluate
 from crispseg.cli.fit import fit
 from crispseg.cli.push import push
 from crispseg.cli.recipes import recipes
+from crispseg.cli.score import score
 from crispseg.cli.segment import segment
 from crispseg.errors import CrispsegError, Interrupted, TrainingError
 
@@ -77,7 +78,7 @@ def _options(
     show_log()
 
 
-for _command in (demo, fit, evaluate, compare, segment, describe, convert, push, recipes):
+for _command in (demo, fit, evaluate, score, compare, segment, describe, convert, push, recipes):
     app.command()(_command)
 
 

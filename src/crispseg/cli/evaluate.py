@@ -1,4 +1,4 @@
-"""``crispseg evaluate``: every score of a model, or of any tool's label images, on a labelled set."""
+"""``crispseg evaluate``: every score of a model on a labelled set."""
 
 from __future__ import annotations
 
@@ -8,10 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crispseg.cli.console import make_progress, out_console, print_error, print_table
 from crispseg.cli.device import choose_device
+from crispseg.cli.scoring import (
+    CropFactors,
+    CropMargin,
+    MaxPixels,
+    Out,
+    Radii,
+    Resume,
+    SkipBad,
+    Workers,
+    parse_crops,
+    parse_radii,
+    score_and_show,
+    score_folders,
+)
 from crispseg.errors import ConfigError
-from crispseg.wording import nearest_name
 
 if TYPE_CHECKING:
     from crispseg.config import Recipe
@@ -19,9 +31,6 @@ if TYPE_CHECKING:
     from crispseg.models import Segmenter
 
 __all__ = ["evaluate"]
-
-_ENCODINGS = ("raw-ids", "train-ids", "colours")
-_WRITTEN = ("images.jsonl", "scores.json", "scores.md", "report.html")
 
 
 def evaluate(
@@ -45,181 +54,51 @@ def evaluate(
         ),
     ] = None,
     predictions: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Instead of a model: a folder of predicted label images.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Instead of a model, masks: what [b]crispseg score[/b] does now."),
     ] = None,
-    labels: Annotated[Path | None, typer.Option(metavar="DIR", help="The true label images of --predictions.")] = None,
-    label_space: Annotated[
-        str | None, typer.Option(metavar="NAME-or-YAML", help="The classes of --predictions and --labels.")
-    ] = None,
-    encoding: Annotated[
-        str | None,
-        typer.Option(
-            metavar="|".join(_ENCODINGS),
-            help="What their pixels hold: ids of the label table, train ids (0 to K - 1), or the table's colours.",
-            show_default=_ENCODINGS[0],
-        ),
-    ] = None,
-    label_encoding: Annotated[
-        str | None, typer.Option(help="The same of --labels alone.", show_default="as --encoding")
-    ] = None,
-    radii: Annotated[
-        str | None,
-        typer.Option(help="Radii of the boundary scores in pixels.", show_default="1,2,3,5, or the recipe's"),
-    ] = None,
-    crop_factors: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PX,…",
-            help="Score IoU at distance as well, by these crops; 0,100,200,300,400 fit 1024×2048.",
-            show_default="not scored",
-        ),
-    ] = None,
-    crop_margin: Annotated[
-        int | None,
-        typer.Option(min=0, help="Pixels that those crops leave out at the sides and below.", show_default="100"),
-    ] = None,
-    instances: Annotated[
-        bool | None,
-        typer.Option(
-            "--instances/--no-instances",
-            help="Score instance-weighted IoU as Cityscapes does, from the instance files of --labels.",
-            show_default="if there are any",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Write images.jsonl, scores.json, scores.md and report.html here.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run in --out that was stopped.")] = False,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out what cannot be scored, and say how many.")
-    ] = False,
-    workers: Annotated[
-        int | None, typer.Option(help="Threads that score.", show_default="one per core, four at most")
-    ] = None,
-    max_pixels: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Of an image; larger ones are refused.",
-            show_default="40 million, or the recipe's data.max_pixels",
-        ),
-    ] = None,
+    labels: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    label_space: Annotated[str | None, typer.Option(hidden=True)] = None,
+    encoding: Annotated[str | None, typer.Option(hidden=True)] = None,
+    label_encoding: Annotated[str | None, typer.Option(hidden=True)] = None,
+    instances: Annotated[bool | None, typer.Option("--instances/--no-instances", hidden=True)] = None,
+    radii: Radii = None,
+    crop_factors: CropFactors = None,
+    crop_margin: CropMargin = None,
+    out: Out = None,
+    resume: Resume = False,
+    skip_bad: SkipBad = False,
+    workers: Workers = None,
+    max_pixels: MaxPixels = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …", show_default="a GPU where there is one")] = None,
 ) -> None:
-    """Score a model, or any tool's label images, and print the table.
-
-    With --predictions files pair by their names, in sub-folders as well. All that is wrong with them is said at once.
-    """
-    from crispseg.cli.scores import extra_tables, scores_table
-
-    radii_px = None if radii is None else parse_radii(radii)
+    """Score a model, and print the table. For masks of any tool see [b]crispseg score[/b]."""
     if (model is None) == (predictions is None):
         raise ConfigError("what to score: name a model, or give --predictions with --labels and --label-space")
-    of_folders: dict[str, Any] = {"--labels": labels, "--label-space": label_space}
-    optional: dict[str, Any] = {"--encoding": encoding, "--label-encoding": label_encoding, "--instances": instances}
+    crops = parse_crops(crop_factors, crop_margin)
     options: dict[str, Any] = {"out": out, "resume": resume, "skip_bad": skip_bad, "workers": workers}
-    options |= _crops(crop_factors, crop_margin)
     if predictions is not None:
         _refuse({"--data": data, "--layout": layout, "--set": set_, "--device": device}, "a model")
-        if missing := [name for name, value in of_folders.items() if value is None]:
+        if labels is None or label_space is None:
+            missing = [name for name, value in (("--labels", labels), ("--label-space", label_space)) if value is None]
             raise ConfigError(f"--predictions needs {' and '.join(missing)} as well")
-        title = f"{predictions} against {labels}"
-        options |= {} if max_pixels is None else {"max_pixels": max_pixels}
-        score = _of_folders(predictions, labels, label_space, encoding, label_encoding, radii_px)
-        options["instances"] = instances
-    else:
-        assert model is not None
-        _refuse(of_folders | optional, "--predictions")
-        changes = [*(set_ or []), *([] if max_pixels is None else [f"data.max_pixels={max_pixels}"])]
-        title, score = _of_model(model, data, layout, split, changes, device, radii_px, recorded=out is not None)
-
-    with make_progress() as progress:
-        task = progress.add_task("scoring", total=None)
-        reached: list[tuple[int, int]] = []
-
-        def show(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-            reached[:] = [(done, total)]
-
-        try:
-            scores = score(progress=show, **options)
-        except KeyboardInterrupt:
-            if out is not None and reached:
-                print_error(
-                    f"stopped after {reached[0][0]} of {reached[0][1]} images; the same command with --resume goes on"
-                )
-            raise
-
-    console = out_console()
-    for table in (scores_table(scores, f"{title}, in %"), *extra_tables(scores)):
-        print_table(console, table)
-    if scores.skipped:
-        console.print(
-            f"{scores.skipped} images skipped" + (f", see {out / 'problems.txt'}" if out else ""), soft_wrap=True
+        score_folders(
+            predictions, labels, label_space, encoding, label_encoding, instances, radii, crops, max_pixels, **options
         )
-    if out is not None:
-        console.print(f"written: {', '.join(str(out / name) for name in _WRITTEN)}", soft_wrap=True)
-
-
-def parse_radii(text: str) -> tuple[float, ...]:
-    """Read ``"1,2.5"``; whole numbers stay whole.
-
-    Raises:
-        ConfigError: unless every part is a number that is not negative.
-
-    Example:
-        >>> parse_radii("3,2.5")
-        (3, 2.5)
-    """
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if not values or not all(0 <= value < float("inf") for value in values):
-        raise ConfigError(f"--radii {text}: numbers ≥ 0 with commas between them expected, as in 3,5,9,12")
-    return tuple(int(value) if value.is_integer() else value for value in values)
-
-
-def _crops(factors: str | None, margin_px: int | None) -> dict[str, Any]:
-    """The arguments of IoU at distance; none where it is not asked for."""
-    if factors is None:
-        if margin_px is not None:
-            raise ConfigError(f"--crop-margin {margin_px}: of use with --crop-factors only; give both, or leave it out")
-        return {}
-    parts = [part.strip() for part in factors.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise ConfigError(
-            f"--crop-factors {factors}: whole pixels ≥ 0 with commas between them expected, as in 0,100,200,300,400"
-        )
-    margin = {} if margin_px is None else {"crop_margin_px": margin_px}
-    return {"crop_factors_px": tuple(int(part) for part in parts), **margin}
+        return
+    assert model is not None
+    of_masks: dict[str, Any] = {"--labels": labels, "--label-space": label_space, "--encoding": encoding}
+    _refuse(of_masks | {"--label-encoding": label_encoding, "--instances": instances}, "--predictions")
+    radii_px = None if radii is None else parse_radii(radii)
+    changes = [*(set_ or []), *([] if max_pixels is None else [f"data.max_pixels={max_pixels}"])]
+    title, score = _of_model(model, data, layout, split, changes, device, radii_px, recorded=out is not None)
+    score_and_show(score, title, crops, **options)
 
 
 def _refuse(options: dict[str, Any], belong_to: str) -> None:
     """Options that would be ignored are errors."""
     if given := [name for name, value in options.items() if value is not None]:
         raise ConfigError(f"{' and '.join(given)}: of use with {belong_to} only; leave out what does not belong")
-
-
-def _of_folders(
-    predictions: Path,
-    labels: Path | None,
-    label_space: str | None,
-    encoding: str | None,
-    label_encoding: str | None,
-    radii_px: tuple[float, ...] | None,
-) -> Callable[..., Scores]:
-    from functools import partial
-
-    from crispseg.evaluation import evaluate_folders
-
-    assert labels is not None
-    assert label_space is not None
-    for name, asked in (("--encoding", encoding), ("--label-encoding", label_encoding)):
-        if asked is not None and asked not in _ENCODINGS:
-            raise ConfigError(f"{name} {asked}: {nearest_name(asked, _ENCODINGS)}")
-    chosen: Any = {"encoding": encoding or _ENCODINGS[0], "label_encoding": label_encoding}
-    return partial(evaluate_folders, predictions, labels, label_space, radii_px or (1, 2, 3, 5), **chosen)
 
 
 def _of_model(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +22,36 @@ from crispseg.evaluation.journal import Journal
 from crispseg.evaluation.records import ImageRecord, Settings, score_image
 from crispseg.evaluation.scores import Scores
 from crispseg.evaluation.totals import Totals
-from crispseg.inference import Prediction
 from crispseg.io import MAX_PIXELS, atomic_write
 from crispseg.labels import LabelSpace
 from crispseg.labels import label_space as load_label_space
-from crispseg.pages.evaluation import render_report
 
-__all__ = ["LabelledSet", "SegmentsImages", "evaluate", "evaluate_folders"]
+if TYPE_CHECKING:
+    from crispseg.inference import Prediction  # which needs PyTorch, as scoring label files does not
+
+__all__ = ["Evaluation", "LabelledSet", "SegmentsImages", "evaluate", "evaluate_folders"]
 
 Progress = Callable[[int, int], object]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What there is to show of a set that was scored.
+
+    Attributes:
+        scores: of the set.
+        totals: the sums behind them, the settings, and which images are the worst.
+        problems: what was left out.
+        images: the set, for pictures of its images.
+    """
+
+    scores: Scores
+    totals: Totals
+    problems: tuple[Problem, ...]
+    images: ScoredSet
+
+
+Report = Callable[[Evaluation], object]
 
 
 class LabelledSet(Protocol):
@@ -74,6 +95,7 @@ def evaluate(
     skip_bad: bool = False,
     workers: int | None = None,
     source: Mapping[str, Any] | None = None,
+    report: Report | None = None,
 ) -> Scores:
     """Score a predictor on every image of a set, at the images' own size.
 
@@ -88,11 +110,12 @@ def evaluate(
         crop_factors_px: of IoU at distance, whole numbers ≥ 0, none twice; none: it is not scored. GSCNN's are 0, 100,
             200, 300 and 400 for images of 1024×2048.
         crop_margin_px: cut off before the factors; GSCNN's is 100. For other sizes scale it and the factors.
-        out: a folder for ``images.jsonl``, ``scores.json``, ``scores.md`` and ``report.html``; None: no files.
+        out: a folder for ``images.jsonl`` and ``scores.json``; None: no files.
         resume: whether to go on with a run in `out` that was stopped; only its missing images are scored.
         skip_bad: whether to leave out images that cannot be read or scored, rather than to raise.
         workers: threads beside the network; None: one per core, four at most.
         source: what is scored, for the records: plain values, of which a run that goes on must find the same.
+        report: called at the end with all that there is to show, such as `crispseg.pages.evaluation.write_pages`.
 
     Returns:
         The scores.
@@ -113,7 +136,7 @@ def evaluate(
     if out is not None and names is not None and len(set(names)) < len(names):
         raise DataError("several images of the data set have one name, and files tell them apart by it; rename them")
     images = _PredictedSet(predictor, dataset, settings)
-    return _evaluate(images, settings, (), out, resume, skip_bad, workers, progress)
+    return _evaluate(images, settings, (), out, resume, skip_bad, workers, progress, report)
 
 
 def evaluate_folders(
@@ -133,6 +156,7 @@ def evaluate_folders(
     skip_bad: bool = False,
     workers: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    report: Report | None = None,
 ) -> Scores:
     """Score label images that any tool has written.
 
@@ -154,12 +178,13 @@ def evaluate_folders(
         instances: whether to score instance-weighted IoU as the Cityscapes evaluation does, from the instance files
             beside the labels (``x_instanceIds.png``, or KITTI's folder ``instance``). None: if there are such files and
             the label table knows the average sizes of objects.
-        out: a folder for ``images.jsonl``, ``scores.json``, ``scores.md`` and ``report.html``; None: no files.
+        out: a folder for ``images.jsonl`` and ``scores.json``; None: no files.
         resume: whether to go on with a run in `out` that was stopped; only images that are missing there, or whose
             files changed since, are scored.
         skip_bad: whether to score what can be scored and to leave the rest out, rather than to raise.
         workers: threads; None: one per core, four at most.
         max_pixels: of one image; larger ones are refused.
+        report: called at the end with all that there is to show, such as `crispseg.pages.evaluation.write_pages`.
 
     Returns:
         The scores.
@@ -191,10 +216,11 @@ def evaluate_folders(
     pairs, without_instances, scores_instances = with_instance_files(pairs, space, instances)
     settings = replace(settings, instances=scores_instances)
     images = FolderSet(pairs, settings, *asked, max_pixels)
-    return _evaluate(images, settings, [*problems, *without_instances], out, resume, skip_bad, workers, progress)
+    found = [*problems, *without_instances]
+    return _evaluate(images, settings, found, out, resume, skip_bad, workers, progress, report)
 
 
-_WRITTEN = ("scores.json", "scores.md", "report.html", "problems.txt")
+_OF_A_RUN = ("scores.json", "problems.txt", "scores.md", "report.html")  # the last two are made from reports
 
 
 def _evaluate(
@@ -206,34 +232,27 @@ def _evaluate(
     skip_bad: bool,
     workers: int | None,
     progress: Progress | None,
+    report: Report | None,
 ) -> Scores:
-    """Score a set, and write its files."""
+    """Score a set, and write its records and scores."""
     folder = None if out is None else Path(out)
     journal = None if folder is None else Journal(folder, settings, resume=resume)
     if folder is not None:
-        for name in _WRITTEN:  # scores of an earlier run must not stand beside records of this one
+        for name in _OF_A_RUN:  # scores of an earlier run must not stand beside records of this one
             (folder / name).unlink(missing_ok=True)
     totals, skipped = score_set(
         images, settings, problems, journal=journal, skip_bad=skip_bad, workers=workers, progress=progress
     )
     scores = totals.scores(skipped=len({problem.where for problem in skipped}))
     if folder is not None:
-        _write(folder, scores, totals, images, skipped)
+        in_words = "".join(f"{problem.where}: {problem.kind}: {problem.detail}\n" for problem in skipped)
+        for name, text in (("scores.json", scores.to_json()), ("problems.txt", in_words)):
+            if text:
+                with atomic_write(folder / name) as temporary:
+                    temporary.write_text(text, encoding="utf-8")
+    if report is not None:
+        report(Evaluation(scores, totals, tuple(skipped), images))
     return scores
-
-
-def _write(folder: Path, scores: Scores, totals: Totals, images: ScoredSet, skipped: Sequence[Problem]) -> None:
-    examples = [(name, iou, images.example(name)) for name, iou in totals.worst()]
-    texts = {
-        "scores.json": scores.to_json(),
-        "scores.md": scores.to_markdown(),
-        "report.html": render_report(scores, totals, examples, skipped),
-        "problems.txt": "".join(f"{problem.where}: {problem.kind}: {problem.detail}\n" for problem in skipped),
-    }
-    for name, text in texts.items():
-        if text:
-            with atomic_write(folder / name) as temporary:
-                temporary.write_text(text, encoding="utf-8")
 
 
 class _PredictedSet:

@@ -1,7 +1,20 @@
 """Reading and writing files so that what is read is right and what is written is whole."""
 
-from crispseg.io.files import atomic_folder, atomic_write
-from crispseg.io.images import MAX_PIXELS, image_size_hw, read_image, read_label_ids, write_png
+from typing import TYPE_CHECKING
+
+from crispseg.lazy import lazily
+
+if TYPE_CHECKING:
+    from crispseg.io.files import atomic_folder, atomic_write
+    from crispseg.io.images import MAX_PIXELS, image_size_hw, read_image, read_label_ids, write_png
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "crispseg.io.files": ("atomic_folder", "atomic_write"),
+            "crispseg.io.images": ("MAX_PIXELS", "image_size_hw", "read_image", "read_label_ids", "write_png"),
+        },
+    )
 
 __all__ = [
     "MAX_PIXELS",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg import pictures
-from crispseg.data.problems import Problem
 from crispseg.evaluation.engine import Example
 from crispseg.evaluation.scores import Scores, format_percent, mean_of
+from crispseg.evaluation.scoring import Evaluation
 from crispseg.evaluation.totals import Totals
+from crispseg.io import atomic_write
 from crispseg.labels import LabelSpace
 from crispseg.pages.base import css_colour, page_template
 
-__all__ = ["render_report"]
+__all__ = ["render_report", "write_pages"]
 
 _PICTURE_WIDTH = 640
 _PROBLEMS_SHOWN = 100
@@ -41,23 +43,25 @@ _RULES = (
 _LINE_COLOURS = ("accent", "base")
 
 
-def render_report(
-    scores: Scores,
-    totals: Totals,
-    examples: Sequence[tuple[str, float, Example]] = (),
-    problems: Sequence[Problem] = (),
-) -> str:
-    """Write the page.
+def write_pages(evaluation: Evaluation, folder: str | os.PathLike[str]) -> None:
+    """Write ``report.html``, and ``scores.md`` with the same tables, into a folder."""
+    pages = {"report.html": render_report(evaluation), "scores.md": evaluation.scores.to_markdown()}
+    for name, text in pages.items():
+        with atomic_write(Path(folder) / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def render_report(evaluation: Evaluation) -> str:
+    """Make the page: scores, confusion, the worst images, and what was left out.
 
     Args:
-        scores: of the set.
-        totals: whose confusion is drawn.
-        examples: name, mean IoU and maps of the images to show, the worst first.
-        problems: what was left out.
+        evaluation: of a set; the worst images are read, or predicted, anew.
 
     Returns:
         A whole HTML document.
     """
+    scores, totals, problems = evaluation.scores, evaluation.totals, evaluation.problems
+    examples = [(name, iou, evaluation.images.example(name)) for name, iou in totals.worst()]
     space = totals.settings.label_space
     columns = _columns(scores)
     return page_template(Path(__file__).with_name("evaluation.html.j2")).render(

@@ -1,0 +1,78 @@
+"""``crispseg score``: every score of any tool's label images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crispseg.cli.scoring import (
+    CropFactors,
+    CropMargin,
+    MaxPixels,
+    Out,
+    Radii,
+    Resume,
+    SkipBad,
+    Workers,
+    parse_crops,
+    score_folders,
+)
+
+__all__ = ["score"]
+
+
+def score(
+    predictions: Annotated[Path, typer.Argument(metavar="MASKS", help="A folder of predicted label images.")],
+    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="The folder of the true ones.")],
+    label_space: Annotated[
+        str, typer.Option(metavar="NAME-or-YAML", help="Their classes: a packaged table, or a file.")
+    ],
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="raw-ids|train-ids|colours",
+            help="What their pixels hold: ids of the label table, train ids (0 to K - 1), or the table's colours.",
+            show_default="raw-ids",
+        ),
+    ] = None,
+    label_encoding: Annotated[
+        str | None, typer.Option(help="The same of LABELS alone.", show_default="as --encoding")
+    ] = None,
+    radii: Radii = None,
+    crop_factors: CropFactors = None,
+    crop_margin: CropMargin = None,
+    instances: Annotated[
+        bool | None,
+        typer.Option(
+            "--instances/--no-instances",
+            help="Score instance-weighted IoU as Cityscapes does, from the instance files of LABELS.",
+            show_default="if there are any",
+        ),
+    ] = None,
+    out: Out = None,
+    resume: Resume = False,
+    skip_bad: SkipBad = False,
+    workers: Workers = None,
+    max_pixels: MaxPixels = None,
+) -> None:
+    """Score any tool's masks against labels, and print the table.
+
+    Files pair by their names, in sub-folders as well. All that is wrong with them is said at once.
+    """
+    score_folders(
+        predictions,
+        labels,
+        label_space,
+        encoding,
+        label_encoding,
+        instances,
+        radii,
+        parse_crops(crop_factors, crop_margin),
+        max_pixels,
+        out=out,
+        resume=resume,
+        skip_bad=skip_bad,
+        workers=workers,
+    )
