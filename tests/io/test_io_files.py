@@ -1,8 +1,12 @@
 import os
+import subprocess
+import sys
+import time
 
 import pytest
 
-from crispseg.io import atomic_folder, atomic_write
+from crispseg.io import atomic_folder, atomic_write, files
+from crispseg.io.files import remove_leftovers
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
@@ -75,3 +79,75 @@ def test_a_file_is_not_replaced_by_a_folder(tmp_path):
     with pytest.raises(NotADirectoryError, match="is a file"), atomic_folder(tmp_path / "model"):
         pass
     assert (tmp_path / "model").read_text() == "mine"
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_folder_is_there_whole_at_every_moment(tmp_path, monkeypatch, can_exchange):
+    """As a process sees it that is killed before any of the calls which change names."""
+    target = tmp_path / "model"
+    with atomic_folder(target) as temporary:
+        (temporary / "weights").write_text("old")
+    (target / "notes").mkdir()
+    (target / "notes" / "mine.txt").write_text("keep")
+    if not can_exchange:
+        monkeypatch.setattr(files, "_exchange", lambda first, second: False)
+    seen = []
+
+    def watched(function):
+        def call(*arguments, **options):
+            seen.append({str(path.relative_to(target)): path.read_text() for path in target.rglob("*.txt")})
+            seen[-1]["weights"] = (target / "weights").read_text()
+            return function(*arguments, **options)
+
+        return call
+
+    for module, name in ((os, "replace"), (os, "link"), (files, "_exchange"), (files.shutil, "rmtree")):
+        monkeypatch.setattr(module, name, watched(getattr(module, name)))
+    with atomic_folder(target) as temporary:
+        (temporary / "weights").write_text("new")
+    assert len(seen) >= 3
+    assert {values["weights"] for values in seen} == {"old", "new"}
+    assert all(values.get("notes/mine.txt") == "keep" for values in seen)
+    assert (target / "notes" / "mine.txt").read_text() == "keep"
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_leftovers_of_processes_that_have_ended_are_removed(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    here, day_ago = files._this_host(), time.time() - 90000
+    names = {
+        f".a.new-{here}-{ended.pid}-12ab.png": False,
+        f".a.new-{here}-{os.getpid()}-12ab.png": True,  # somebody writes it
+        f".b.new-{here}-{ended.pid}-12ab": False,
+        ".c.new-beef-1-12ab.txt": True,  # of another host
+        ".d.new-beef-1-12ab.txt": False,  # and older than a day
+        ".mine.new-thing": True,
+        "plain": True,
+    }
+    for folder in (tmp_path, tmp_path / "below"):
+        folder.mkdir(exist_ok=True)
+        for name in names:
+            (folder / name).touch()
+            if name.startswith(".d"):
+                os.utime(folder / name, (day_ago, day_ago))
+    (tmp_path / f".model.new-{here}-{ended.pid}-12ab").mkdir()
+    remove_leftovers(tmp_path)
+    kept = {name for name, is_kept in names.items() if is_kept}
+    assert set(os.listdir(tmp_path)) == {*kept, "below"}
+    assert set(os.listdir(tmp_path / "below")) == set(names)
+    remove_leftovers(tmp_path, below=True)
+    assert set(os.listdir(tmp_path / "below")) == kept
+    remove_leftovers(tmp_path, everyones=True)
+    assert set(os.listdir(tmp_path)) == {"plain", "below"}
+    remove_leftovers(tmp_path / "nowhere")
+
+
+def test_a_folder_removes_what_was_left_of_it(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for stem in ("model", "other"):
+        (tmp_path / f".{stem}.new-{files._this_host()}-{ended.pid}-12ab").mkdir()
+    with atomic_folder(tmp_path / "model"):
+        pass
+    assert sorted(entry.split(".new")[0] for entry in os.listdir(tmp_path)) == [".other", "model"]

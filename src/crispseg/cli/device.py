@@ -25,6 +25,8 @@ def choose_device(wanted: str | None) -> str:
     if wanted is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if torch.device(wanted).type == "meta":
+            raise RuntimeError("it holds no values")
         torch.empty(0, device=wanted)
     # torch: unknown or absent device, built without CUDA, a device type without tensors
     except (RuntimeError, AssertionError, NotImplementedError) as error:

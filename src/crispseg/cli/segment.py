@@ -12,6 +12,7 @@ import typer
 from crispseg.cli.console import make_progress, out_console, print_error
 from crispseg.cli.device import choose_device
 from crispseg.errors import ConfigError, DataError
+from crispseg.stopping import StopSignals
 
 __all__ = ["collect_images", "parse_scales", "segment"]
 
@@ -43,6 +44,7 @@ def segment(
 
     from crispseg.inference import Predictor
     from crispseg.io import MAX_PIXELS, write_png
+    from crispseg.io.files import remove_leftovers
     from crispseg.models import load_model
 
     scale_values = parse_scales(scales)
@@ -54,7 +56,13 @@ def segment(
 
     broken: list[str] = []
     stems = [str(out / target) for target in targets]
-    with make_progress() as progress:
+    done = 0
+
+    def what_stands() -> str:
+        return f"{done} of {len(stems)} images are segmented into {out}, each whole; the same command does all again"
+
+    remove_leftovers(out, below=True)
+    with StopSignals(what_stands), make_progress() as progress:
         task = progress.add_task("segmenting", total=len(stems))
         predictions = predictor.predict_many(targets.values(), on_error=lambda _, error: broken.append(str(error)))
         for position, prediction in predictions:
@@ -63,9 +71,9 @@ def segment(
             write_png(f"{stem}_overlay.png", prediction.overlay())
             write_png(f"{stem}_boundaries.png", np.rint(255 * prediction.boundaries()).astype(np.uint8))
             write_png(f"{stem}_mask_boundaries.png", (255 * prediction.mask_boundaries()).astype(np.uint8))
+            done += 1
             progress.update(task, completed=position + 1)
 
-    done = len(targets) - len(broken)
     out_console().print(f"{done} of {len(targets)} images segmented into {out}", soft_wrap=True)
     if broken:
         for message in broken:

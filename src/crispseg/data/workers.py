@@ -1,15 +1,19 @@
-"""OpenCV beside processes: its thread pool does not survive a fork, and pools in all workers would fight for the cores.
+"""What processes that read data need: an OpenCV that fits beside others, and an end with their parent.
 
-Importing this module is enough for forks; `data_worker` is for workers that are started in another way.
+OpenCV's thread pool does not survive a fork, and pools in all workers would fight for the cores. Importing this module
+is enough for forks; `data_worker` is for workers that are started in another way.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 
 import cv2
 
-__all__ = ["data_worker"]
+__all__ = ["data_worker", "end_with_parent"]
 
 _threads = 0
 
@@ -18,6 +22,26 @@ def data_worker() -> None:
     """Let this process, a worker beside others, use OpenCV without a pool of threads."""
     if cv2.getNumThreads() > 1:
         cv2.setNumThreads(0)
+
+
+def end_with_parent(parent: int) -> None:
+    """Let the kernel kill this process when its parent has gone, however that went; on Linux.
+
+    A worker that waits for its parent's next order would wait for ever, and hold memory and files.
+
+    Args:
+        parent: its process id, as it was before this process was made.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it has gone in between
+        os._exit(1)
+
+
+_PR_SET_PDEATHSIG = 1  # of Linux's sys/prctl.h
 
 
 def _stop_threads() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import glob
 import os
 import re
 import secrets
@@ -72,6 +73,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     if target.exists() and not target.is_dir():
         raise NotADirectoryError(f"{target} is a file; name a folder that does not exist yet, or an existing one")
     target.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(target.parent, of=target)
     temporary = _name_beside(target)
     temporary.mkdir()
     try:
@@ -85,17 +87,20 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     _flush_folder(target.parent)
 
 
-def remove_leftovers(folder: str | os.PathLike[str], *, everyones: bool = False, below: bool = False) -> None:
+def remove_leftovers(
+    folder: str | os.PathLike[str], *, of: Path | None = None, everyones: bool = False, below: bool = False
+) -> None:
     """Remove what processes that were killed while they wrote have left beside their files.
 
     Args:
         folder: that they wrote into; may be missing.
+        of: only those of this file or folder to be.
         everyones: whatever process it was, because a lock keeps others out. False: only what processes of this host
             that have ended have left, and what is older than a day.
         below: in sub-folders as well.
     """
-    entries = Path(folder).rglob(".*.new-*") if below else Path(folder).glob(".*.new-*")
-    for entry in list(entries):
+    pattern = ".*.new-*" if of is None else f".{glob.escape(of.stem)}.new-*{glob.escape(of.suffix)}"
+    for entry in list(Path(folder).rglob(pattern) if below else Path(folder).glob(pattern)):
         named = _BESIDE.search(entry.name)
         if not (everyones or (named and _is_abandoned(entry, named["host"], int(named["process"])))):
             continue

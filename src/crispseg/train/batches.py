@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypedDict
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch.utils.data import DataLoader, Sampler
 from crispseg.config import Recipe, TrainConfig
 from crispseg.data import Item, SegmentationDataset
 from crispseg.data.class_uniform import ClassDraw, ClassIndex, class_index
+from crispseg.data.workers import end_with_parent
 from crispseg.errors import ConfigError, DataError
 
 __all__ = ["Batch", "EpochBatches", "collate", "train_loader", "validation_loader", "without_worker_traceback"]
@@ -215,18 +218,19 @@ def _loader(dataset: SegmentationDataset, batches: EpochBatches | list[list[int]
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
-        worker_init_fn=_leave_signals_to_the_main_process,
+        worker_init_fn=partial(_belong_to, os.getpid()),
         generator=torch.Generator(),  # so that making an iterator draws nothing from the global generator
     )
 
 
-def _leave_signals_to_the_main_process(worker: int) -> None:
+def _belong_to(main: int, worker: int) -> None:
     """Terminals and job schedulers signal every process; workers must live on until the main one has saved.
 
-    They end when it tells them to, or when it is gone.
+    They end when it tells them to, or with it.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+        signal.signal(number, signal.SIG_IGN)
+    end_with_parent(main)
 
 
 @contextlib.contextmanager
