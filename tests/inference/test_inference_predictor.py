@@ -35,10 +35,8 @@ class Convolution(nn.Module):
         self.layer = nn.Conv2d(3, channels, 3, padding=1)
         nn.init.normal_(self.layer.weight, generator=generator)
         self.norm = nn.BatchNorm2d(channels)
-        self.modes = []
 
     def forward(self, images):
-        self.modes.append((self.training, self.norm.training, torch.is_inference_mode_enabled()))
         return SegmentationOutput(logits=self.norm(self.layer(images)))
 
 
@@ -104,11 +102,14 @@ def test_the_model_sees_windows_of_the_asked_size():
 
 
 def test_the_model_runs_in_evaluation_mode_and_is_left_as_it_was():
-    model = Convolution().train()
+    model, modes = Convolution().train(), []
+    model.register_forward_pre_hook(
+        lambda module, _: modes.append((module.training, module.norm.training, torch.is_inference_mode_enabled()))
+    )
     model.layer.eval()  # a part that its owner had frozen
     before = {name: value.clone() for name, value in model.state_dict().items()}
     Predictor(model, flip=True).predict_batch(torch.rand(2, 3, 6, 6))
-    assert model.modes == [(False, False, True)] * 2
+    assert modes == [(False, False, True)] * 2
     assert model.training
     assert model.norm.training
     assert not model.layer.training
