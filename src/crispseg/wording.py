@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-__all__ = ["expected_in_words", "in_words_by_kind", "nearest_name", "seconds_in_words", "some"]
+__all__ = [
+    "expected_in_words",
+    "in_words_by_kind",
+    "markdown_cell",
+    "nearest_name",
+    "os_error_in_words",
+    "printable",
+    "seconds_in_words",
+    "some",
+]
 
 T = TypeVar("T")
 
@@ -107,3 +118,63 @@ def seconds_in_words(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def printable(text: str) -> str:
+    r"""Text on one line that tells a terminal nothing: control characters and halves of characters are spelled out.
+
+    Example:
+        >>> printable("a\x1b[31m\nb \udcff ü")
+        'a\\x1b[31m\\nb \\udcff ü'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def markdown_cell(text: str) -> str:
+    r"""Text for a cell of a Markdown table, shown as it is.
+
+    Example:
+        >>> markdown_cell("sky | <b>\ncloud")
+        'sky \\| &lt;b>\\ncloud'
+    """
+    escaped = printable(text.replace("\\", "\\\\"))
+    for character, instead in (("|", "\\|"), ("<", "&lt;"), ("[", "\\["), ("`", "\\`")):
+        escaped = escaped.replace(character, instead)
+    return escaped
+
+
+def os_error_in_words(error: OSError) -> str:
+    """Which file, what the system said of it, and what to do.
+
+    Example:
+        >>> os_error_in_words(PermissionError(errno.EACCES, "Permission denied", "runs"))
+        'runs: Permission denied; change its permissions, or name another'
+    """
+    names = [
+        os.fspath(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes | os.PathLike)
+    ]
+    where = " and ".join(name if isinstance(name, str) else os.fsdecode(name) for name in names)
+    what = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    cure = _CURES.get(error.errno or 0, _OTHER_CURE)
+    return f"{where}: {what}; {cure}" if where else f"{what}; {cure}"
+
+
+_OTHER_CURE = "look after this file, its folder and its disk"
+_CURES = {
+    errno.ENOSPC: "make space on the disk, or name a folder on another",
+    errno.EDQUOT: "make space in your quota, or name a folder on another disk",
+    errno.EACCES: "change its permissions, or name another",
+    errno.EPERM: "change its permissions, or name another",
+    errno.EROFS: "name a folder that can be written to",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "a part of the path is a file: name a folder there",
+    errno.EISDIR: "a folder is there: name a file",
+    errno.EEXIST: "name another, or move what is there",
+    errno.ENAMETOOLONG: "name a shorter path",
+    errno.ELOOP: "its links lead in a circle: name the file itself",
+    errno.EMFILE: "allow more open files (ulimit -n), or use fewer workers",
+    errno.ENFILE: "close other programs: the system has no more open files to give",
+    errno.ENOMEM: "free memory, or use smaller images, batches or fewer workers",
+}

@@ -21,6 +21,7 @@ from crispseg.cli.recipes import recipes
 from crispseg.cli.score import score
 from crispseg.cli.segment import segment
 from crispseg.errors import CrispsegError, Interrupted, TrainingError
+from crispseg.wording import os_error_in_words
 
 __all__ = ["app"]
 
@@ -47,7 +48,14 @@ class _Commands(TyperGroup):
         except OSError as error:  # a full disk, a folder without write permission: theirs to mend as well
             if ctx.params.get("debug"):
                 raise
-            print_error(str(error))
+            print_error(os_error_in_words(error))
+            raise typer.Exit(EXIT_USER) from error
+        except UnicodeEncodeError as error:  # a path may hold any bytes, a report is UTF-8
+            around = error.object[max(error.start - 60, 0) : error.end + 20]
+            print_error(f"{around}: holds bytes that are no UTF-8 text; rename the file or folder")
+            raise typer.Exit(EXIT_USER) from error
+        except MemoryError as error:
+            print_error(f"out of memory{f' ({error})' if str(error) else ''}; use smaller images, crops or batches")
             raise typer.Exit(EXIT_USER) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,7 +58,7 @@ def compare(
             resamples,
             seed,
             common=common,
-            group_by=int(group_by) if group_by is not None and group_by.isdecimal() else group_by,
+            group_by=int(group_by) if group_by is not None and re.fullmatch("[0-9]{1,9}", group_by) else group_by,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     picture = None if plot is None else _plot(comparison, plot)

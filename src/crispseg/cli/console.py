@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import warnings
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +20,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from crispseg.wording import printable
+
 __all__ = [
     "StepProgress",
     "error_console",
@@ -29,20 +33,31 @@ __all__ = [
 ]
 
 
+class _Terminal(Console):
+    """Shows text as it is: a class named ``[/]`` is no markup, and a path cannot send codes to the terminal."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As in the base class, through which all texts go, those of tables as well."""
+        return super().render_str(printable(text), **options)
+
+
 def out_console() -> Console:
     """A console on today's stdout; made anew each time, so that a redirected stream is honoured."""
-    return Console(highlight=False)
+    return _Terminal()
 
 
 def error_console() -> Console:
     """A console on stderr."""
-    return Console(stderr=True, highlight=False)
+    return _Terminal(stderr=True)
 
 
 def print_error(message: str) -> None:
     """One ``error: …`` line on stderr, red on a terminal, never broken to the terminal's width."""
     with contextlib.suppress(OSError):  # nobody reads stderr any more, and the exit status says it as well
-        error_console().print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+        error_console().print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)
 
 
 def print_table(console: Console, table: Table) -> None:
@@ -62,11 +77,13 @@ class _ToStderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         style = "yellow" if record.levelno >= logging.WARNING else "dim"
         with contextlib.suppress(OSError):  # a line that nobody reads any more must not end what it speaks of
-            error_console().print(Text(self.format(record), style=style), soft_wrap=True)
+            error_console().print(Text(printable(self.format(record)), style=style), soft_wrap=True)
 
 
 def show_log() -> None:
     """Show what the library logs, such as a line per epoch; nothing changes when it is called again."""
+    # Pillow warns of broken metadata, in two lines; what matters of a file is in our own error, or was read.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     logger = logging.getLogger("crispseg")
     logger.setLevel(logging.INFO)
     logger.propagate = False

@@ -189,13 +189,13 @@ def _print_problems(report: DataReport) -> None:
     for kind, lines in details.items():
         console.print(f"{len(lines)} × {kind}", style="bold red")
         for line in lines[:_LISTED]:
-            console.print(f"  {line}", soft_wrap=True, markup=False)
+            console.print(f"  {line}", soft_wrap=True)
         if len(lines) > _LISTED:
             console.print(f"  and {len(lines) - _LISTED} more; --out FILE has all", style="dim")
     for split in report.splits:
         listed = ", ".join(f"{raw} ({pixels} px in {images})" for raw, (pixels, images) in split.unknown_ids.items())
         if listed:
-            console.print(f"{split.split}: unknown ids, pixels and images: {listed}", soft_wrap=True, markup=False)
+            console.print(f"{split.split}: unknown ids, pixels and images: {listed}", soft_wrap=True)
 
 
 def _sheet(dataset: SegmentationDataset, indices: list[int]) -> Picture:

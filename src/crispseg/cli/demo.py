@@ -54,7 +54,7 @@ def demo(
     trained: list[Trained] = []
     for name, recipe in recipes.items():
         title = TITLES[name]
-        console.print(f"[bold]{title}[/bold]: training on {recipe.data.options['toy_train_images']} made-up streets …")
+        console.print(f"{title}: training on {recipe.data.options['toy_train_images']} made-up streets …")
         trained.append(train_system(name, out / name, recipe))
         result = trained[-1].result
         print_table(

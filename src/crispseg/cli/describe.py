@@ -62,7 +62,7 @@ def describe(
     print_table(console, table)
     for key, value in {**card.get("source", {}), "licence": card.get("licence"), "notes": card.get("notes")}.items():
         if value:
-            console.print(f"{key}: {value}", style="dim", soft_wrap=True, markup=False)
+            console.print(f"{key}: {value}", style="dim", soft_wrap=True)
 
 
 def _parse_size(text: str) -> tuple[int, int]:

@@ -122,10 +122,11 @@ def _images_below(folder: Path, out: Path) -> list[tuple[Path, Path]]:
         raise ConfigError(
             f"--out {out} is also a folder of images, where results would be taken for images; name another"
         )
-    below = [source for source in sorted(folder.rglob("*")) if source.suffix.lower() in IMAGE_SUFFIXES]
+    from crispseg.io import files_below
+
+    sources = [source for source in files_below(folder) if source.suffix.lower() in IMAGE_SUFFIXES]
     if inside_out.is_relative_to(folder.resolve()):  # an earlier run's results
-        below = [source for source in below if not source.resolve().is_relative_to(inside_out)]
-    sources = [source for source in below if source.is_file()]
+        sources = [source for source in sources if not source.resolve().is_relative_to(inside_out)]
     if not sources:
         raise DataError(f"{folder}: no images found; files ending in {', '.join(sorted(IMAGE_SUFFIXES))} expected")
     return [(source.relative_to(folder).with_suffix(""), source) for source in sources]

@@ -11,6 +11,7 @@ from pathlib import Path
 from crispseg.data.encodings import Encoding
 from crispseg.data.problems import Problem
 from crispseg.errors import DataError
+from crispseg.io import files_below
 
 __all__ = ["FilePair", "pair_files"]
 
@@ -101,8 +102,8 @@ def _label_images(folder: Path, encoding: Encoding) -> list[Path]:
     """The files below a folder that may hold labels of this encoding."""
     every = [
         path
-        for path in sorted(folder.rglob("*"))
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts) and path.is_file()
+        for path in (files_below(folder) if folder.is_dir() else [])
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
     files = [path for path in every if path.suffix.lower() in _SUFFIXES]
     if not files:

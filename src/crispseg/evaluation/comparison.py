@@ -31,6 +31,9 @@ from crispseg.metrics.table import DEFINITIONS
 __all__ = ["Comparison", "Difference", "compare"]
 
 _COMPARED = {"iou": "IoU", "boundary_f": "boundary F", "distance_iou": "IoU at distance"}
+MAX_RESAMPLES = 100_000
+"""Their sums are in memory at once: hundreds of megabytes for tables of 150 classes."""
+
 _BLOCK = 64  # images whose weights are in memory at once
 _LISTED = 5
 _FEW = 10  # groups: below it, percentiles of so few draws cover visibly less than 95 %
@@ -178,7 +181,7 @@ def compare(
 
     Args:
         folders: two or more that `crispseg.evaluate` or `evaluate_folders` wrote, ``images.jsonl`` above all.
-        resamples: how often images are drawn anew.
+        resamples: how often images are drawn anew; 1 to `MAX_RESAMPLES`.
         seed: of the draws; the same seed gives the same intervals.
         common: whether to compare on the images that all runs scored where they scored different ones.
         group_by: what images are drawn together because they resemble each other: a number N for blocks of N images
@@ -193,8 +196,10 @@ def compare(
         ConfigError: if the runs have other classes or radii, or an argument does not fit.
         DataError: if a run is missing, broken or not whole, the images or their labels differ, or fewer than 2 remain.
     """
-    if len(folders) < 2 or resamples < 1:
-        raise ConfigError(f"{len(folders)} runs and {resamples} resamples; two runs and one resample at least expected")
+    if len(folders) < 2 or not 1 <= resamples <= MAX_RESAMPLES:
+        raise ConfigError(
+            f"{len(folders)} runs, {resamples} resamples; 2 runs or more and 1 to {MAX_RESAMPLES} resamples expected"
+        )
     runs = [RecordFile(Path(folder)) for folder in folders]
     names = [os.fspath(folder) for folder in folders]
     if len(set(names)) < len(names):

@@ -15,6 +15,7 @@ from typing import Any
 from crispseg.errors import ConfigError, DataError
 from crispseg.evaluation.records import ImageRecord, Settings
 from crispseg.io import atomic_write
+from crispseg.parsing import TextError, parse_json
 
 __all__ = ["RECORDS_NAME", "Journal", "RecordFile"]
 
@@ -113,7 +114,12 @@ class RecordFile:
             raise DataError(
                 f"{self.path}: its first line is not that of a {_FORMAT!r}; remove the file or name another folder"
             )
-        self.settings = Settings.from_dict(head)
+        try:
+            self.settings = Settings.from_dict(head)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{self.path}: its first line holds no settings ({error!r:.300}); remove the file and evaluate again"
+            ) from error
 
     def __iter__(self) -> Iterator[ImageRecord]:
         """The records in the order of the file; half a last line is left out.
@@ -157,18 +163,21 @@ class RecordFile:
 
     def _record(self, values: dict[str, Any], where: str) -> ImageRecord:
         try:
-            return ImageRecord.from_values(values)
-        except (KeyError, TypeError, ValueError) as error:
+            record = ImageRecord.from_values(values)
+            record.check(self.settings)
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise DataError(
-                f"{self.path}, {where}: no record of an image ({error!r}); remove the line, and evaluate with --resume"
+                f"{self.path}, {where}: no record of an image ({error!r:.300}); remove the line, and evaluate with "
+                "--resume"
             ) from error
+        return record
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
     """The values of a line; None for a broken one."""
     try:
-        values = json.loads(line)
-    except ValueError:  # UnicodeDecodeError is one as well
+        values = parse_json(line)
+    except TextError:
         return None
     return values if isinstance(values, dict) else None
 

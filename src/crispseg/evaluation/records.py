@@ -68,6 +68,8 @@ class Settings:
         factors = self.crop_factors_px
         if len(set(factors)) < len(factors) or not all(isinstance(c, int) and c >= 0 for c in factors):
             raise ConfigError(f"crop_factors_px is {factors}; whole numbers ≥ 0 expected, none twice")
+        if not isinstance(self.source, Mapping):
+            raise ConfigError(f"source is {self.source!r:.100}; names and values expected")
         if self.crop_margin_px < 0:
             raise ConfigError(f"crop_margin_px is {self.crop_margin_px}; pixels ≥ 0 expected")
 
@@ -145,15 +147,62 @@ class ImageRecord:
 
         Raises:
             KeyError: if a value is missing.
-            ValueError: if one has another shape.
+            ValueError: if one has another shape, or is none.
         """
         held = (*_ARRAYS, *(key for key in _OPTIONAL_ARRAYS if key in values))
-        arrays = {key: np.array(values[key], dtype=np.int64) for key in held}
+        arrays = {key: _whole_numbers(values[key], key) for key in held}
         for key, columns in (("confusion", 3), ("raw_confusion", 3), ("instances", 4)):
             if key in arrays:
                 arrays[key] = arrays[key].reshape(-1, columns)  # an empty list has lost its columns
-        height, width = values["size_hw"]
-        return cls(str(values["name"]), (height, width), stamp=tuple(values["stamp"]), **arrays)
+        height, width = _whole_numbers(values["size_hw"], "size_hw").tolist()
+        stamp = tuple(_whole_numbers(values["stamp"], "stamp").tolist())
+        if not isinstance(name := values["name"], str):
+            raise ValueError(f"name is {name!r}")
+        return cls(name, (height, width), stamp=stamp, **arrays)
+
+    def check(self, settings: Settings) -> None:
+        """See that the counts are possible ones of an image under these settings.
+
+        Raises:
+            ValueError: if they are not; it names what is wrong.
+        """
+        num_classes, present = settings.label_space.num_classes, len(self.classes)
+        radii, crops = len(settings.radii_px), len(settings.crop_factors_px)
+        shapes: dict[str, tuple[int, ...] | None] = {
+            "classes": (present,),
+            "boundary": (2, present),
+            "matched": (2, radii, present),
+            "boundary_iou": (2, present),
+            "trimap": (2, radii, present),
+            "distance": (2, crops, present) if crops else None,
+        }
+        for key, shape in shapes.items():
+            array = getattr(self, key)
+            found = None if array is None else array.shape
+            if found != shape and not (found is not None and 0 in found and shape is not None and 0 in shape):
+                raise ValueError(f"{key} has the shape {found}, {shape} expected")
+        if (self.raw_confusion is None or self.instances is None) == settings.instances:
+            raise ValueError("instances are counted in some records only")
+        rows = {"classes": self.classes[:, None], "confusion": self.confusion}
+        tops = {"classes": (num_classes,), "confusion": (num_classes, num_classes + 1)}
+        if self.raw_confusion is not None and self.instances is not None:
+            rows |= {"raw_confusion": self.raw_confusion, "instances": self.instances}
+            tops |= {"raw_confusion": (_ALL_IDS, _ALL_IDS), "instances": (num_classes,)}
+        for key, top in tops.items():
+            ids = rows[key][:, : len(top)]
+            if (ids >= top).any() or len(np.unique(ids, axis=0)) < len(ids):
+                raise ValueError(f"{key} names a class that is not there, or one twice")
+        pixels = self.size_hw[0] * self.size_hw[1]
+        for key in ("confusion", "raw_confusion"):
+            if key in rows and rows[key][:, 2].sum() > pixels:
+                raise ValueError(f"{key} counts more pixels than the image has")
+        pairs = {"matched": (self.matched, self.boundary[:, None])}
+        pairs |= {key: (getattr(self, key)[0], getattr(self, key)[1]) for key in ("boundary_iou", "trimap")}
+        if self.distance is not None:
+            pairs["distance"] = (self.distance[0], self.distance[1])
+        for key, (part, whole) in pairs.items():
+            if (part > whole).any() or (whole > 2 * pixels).any():
+                raise ValueError(f"{key} counts more than there is")
 
     def counts(self, num_classes: int) -> SetCounts:
         """The counts over all K classes, which add up."""
@@ -188,6 +237,15 @@ class ImageRecord:
         )
 
 
+def _whole_numbers(values: Any, key: str) -> Counts:
+    """An array of what JSON holds; neither halves nor texts are rounded or read as numbers."""
+    array = np.array(values)
+    if array.size and (array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= _MOST):
+        raise ValueError(f"{key} holds something else than whole numbers of 0 to 2⁶²")
+    return array.astype(np.int64)
+
+
+_MOST = 2**62  # stamps hold nanoseconds since 1970
 _ARRAYS = ("classes", "confusion", "boundary", "matched", "boundary_iou", "trimap")
 _OPTIONAL_ARRAYS = ("distance", "raw_confusion", "instances")
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from crispseg.metrics.functional.arrays import mean_of_known
 from crispseg.metrics.table import DEFINITIONS, TABLES, ByClass, ByRadius, SetScores
+from crispseg.wording import markdown_cell
 
 __all__ = ["Scores", "format_percent", "markdown_table", "mean_of"]
 
@@ -184,7 +185,7 @@ def markdown_table(rows: list[list[str]]) -> str:
         | --- | ---: |
         | a\|b | 50.0 |
     """
-    head, *rest = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    head, *rest = [list(map(markdown_cell, row)) for row in rows]
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rest]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

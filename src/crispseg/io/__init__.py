@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 from crispseg.lazy import lazily
 
 if TYPE_CHECKING:
-    from crispseg.io.files import atomic_folder, atomic_write
+    from crispseg.io.files import atomic_folder, atomic_write, files_below
     from crispseg.io.images import MAX_PIXELS, image_size_hw, read_image, read_label_ids, write_png
 else:
     __getattr__, __dir__ = lazily(
         __name__,
         {
-            "crispseg.io.files": ("atomic_folder", "atomic_write"),
+            "crispseg.io.files": ("atomic_folder", "atomic_write", "files_below"),
             "crispseg.io.images": ("MAX_PIXELS", "image_size_hw", "read_image", "read_label_ids", "write_png"),
         },
     )
@@ -20,6 +20,7 @@ __all__ = [
     "MAX_PIXELS",
     "atomic_folder",
     "atomic_write",
+    "files_below",
     "image_size_hw",
     "read_image",
     "read_label_ids",

@@ -17,9 +17,28 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from crispseg.errors import DataError
 from crispseg.io.locks import is_alive
+from crispseg.wording import os_error_in_words
 
-__all__ = ["atomic_folder", "atomic_write", "remove_leftovers"]
+__all__ = ["atomic_folder", "atomic_write", "files_below", "remove_leftovers"]
+
+
+def files_below(folder: str | os.PathLike[str]) -> list[Path]:
+    """All files in a folder and its sub-folders, sorted; links to folders are not followed.
+
+    Args:
+        folder: that exists.
+
+    Raises:
+        DataError: if a folder cannot be read, whose files would be missing without a word.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise DataError(os_error_in_words(error)) from error
+
+    found = (Path(where, name) for where, _, names in os.walk(folder, onerror=refuse) for name in names)
+    return sorted(path for path in found if path.is_file())
 
 
 @contextlib.contextmanager

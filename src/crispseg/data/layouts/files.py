@@ -11,6 +11,7 @@ from pathlib import Path
 from crispseg.config import DataConfig
 from crispseg.data.records import Record
 from crispseg.errors import DataError
+from crispseg.io import files_below
 from crispseg.wording import some
 
 __all__ = [
@@ -121,7 +122,7 @@ def files_in(
         raise DataError(_no_folder(root, path, expected))
     lowered = tuple(ending.lower() for ending in endings)
     found: dict[str, Path] = {}
-    for entry in sorted(path.rglob("*") if deep else path.iterdir()):
+    for entry in files_below(path) if deep else sorted(path.iterdir()):
         if entry.name.startswith(".") or not entry.name.lower().endswith(lowered) or not entry.is_file():
             continue
         name = _without_ending(entry.name, lowered)
