@@ -36,5 +36,5 @@ def own_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for parts in vars(registry).values():
         if isinstance(parts, registry.Registry):
-            for kept in ("_parts", "_options"):
+            for kept in ("_parts", "_options", "_plugins"):
                 monkeypatch.setattr(parts, kept, dict(getattr(parts, kept)))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from crispseg.inference import Prediction, Predictor
     from crispseg.labels import IGNORE_INDEX, LabelSpace
     from crispseg.models import Segmenter, create_model, describe, load_model, push_to_hub, save_model
+    from crispseg.plugins import load_plugin
     from crispseg.recipes import load_recipe
     from crispseg.train import fit
     from crispseg.types import SegmentationOutput
@@ -53,6 +54,7 @@ else:
                 "save_model",
             ),
             "crispseg.published": (),
+            "crispseg.plugins": ("load_plugin",),
             "crispseg.recipes": ("load_recipe",),
             "crispseg.train": ("fit",),
             "crispseg.types": ("SegmentationOutput",),
@@ -76,6 +78,7 @@ __all__ = [
     "evaluate",
     "fit",
     "load_model",
+    "load_plugin",
     "load_recipe",
     "published",
     "push_to_hub",

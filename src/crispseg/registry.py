@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar, get_args, get_type_hints
 from pydantic import ConfigDict, ValidationError, create_model
 
 from crispseg.errors import ConfigError
+from crispseg.plugins import Plugin, load_installed_plugins, plugin_of
 from crispseg.wording import expected_in_words, nearest_name
 
 __all__ = ["BACKBONES", "CONTEXTS", "HEADS", "LAYOUTS", "LOSSES", "Registry", "mentions"]
@@ -54,6 +55,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._parts: dict[str, T | str] = dict(parts)
         self._given = frozenset(given)
         self._options = dict(options or {})
+        self._plugins: dict[str, Plugin] = {}
 
     def __getitem__(self, name: str) -> T:
         part = self._parts[name]
@@ -72,6 +74,12 @@ class Registry(Mapping[str, T], Generic[T]):
     def __len__(self) -> int:
         return len(self._parts)
 
+    def knows(self, name: str) -> bool:
+        """Whether there is such a part, here or in an installed plugin."""
+        if name not in self:
+            load_installed_plugins()
+        return name in self
+
     def find(self, name: str, key: str, also: Collection[str] = ()) -> T:
         """The part of a name.
 
@@ -83,7 +91,7 @@ class Registry(Mapping[str, T], Generic[T]):
         Raises:
             ConfigError: if there is none; it names the nearest.
         """
-        if name not in self:
+        if not self.knows(name):
             kind = "" if key == self.kind else f"{self.kind} "
             raise ConfigError(f"{key}: unknown {kind}{name!r}; {nearest_name(name, [*self, *also])}")
         return self[name]
@@ -104,7 +112,13 @@ class Registry(Mapping[str, T], Generic[T]):
                 f"{self.kind} {name!r}: the name is taken already; register "
                 f"{getattr(part, '__name__', repr(part))} under another"
             )
+        if name not in self:
+            self._plugins[name] = plugin_of(part)
         self._parts[name] = part
+
+    def plugin(self, name: str) -> Plugin | None:
+        """Where a part comes from; None for the library's own."""
+        return self._plugins.get(name)
 
     def options(self, name: str) -> tuple[str, ...]:
         """The names of the options that a part takes."""

@@ -63,7 +63,7 @@ def build_backbone(
         >>> build_backbone("resnet18", output_stride=16).info.top
         FeatureInfo(name='layer4', channels=512, stride=16)
     """
-    if name in _backbones:
+    if _backbones.knows(name):
         if padding != "own":
             raise ConfigError(f"backbone {name}: padding is {padding!r}; only timm models take another than 'own'")
         return _backbones[name](output_stride, pretrained, weights)

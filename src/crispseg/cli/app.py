@@ -16,6 +16,7 @@ from crispseg.cli.demo import demo
 from crispseg.cli.describe import describe
 from crispseg.cli.evaluate import evaluate
 from crispseg.cli.fit import fit
+from crispseg.cli.plugin import with_plugins
 from crispseg.cli.push import push
 from crispseg.cli.recipes import recipes
 from crispseg.cli.score import score
@@ -87,7 +88,7 @@ def _options(
 
 
 for _command in (demo, fit, evaluate, score, compare, segment, describe, convert, push, recipes):
-    app.command()(_command)
+    app.command()(with_plugins(_command))
 
 
 app.add_typer(data_app, name="data")

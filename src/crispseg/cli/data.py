@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crispseg.cli.console import make_progress, out_console, print_table
+from crispseg.cli.plugin import with_plugins
 from crispseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ Changes = Annotated[
 
 
 @data_app.command()
+@with_plugins
 def check(
     root: Root = None,
     layout: LayoutName = None,
@@ -94,6 +96,7 @@ def check(
 
 
 @data_app.command()
+@with_plugins
 def preview(
     out: Annotated[Path, typer.Option(metavar="FILE.png", help="The sheet to write.")],
     root: Root = None,

@@ -16,6 +16,7 @@ from huggingface_hub.utils import HFValidationError  # type: ignore[attr-defined
 
 from crispseg.errors import WeightsError
 from crispseg.models.hub import LOG_IN, cause_and_status, in_short, is_hub_id
+from crispseg.models.plugins import named_plugins, plugin_in_words
 from crispseg.models.segmenter import Segmenter
 from crispseg.models.weights import CARD_NAME, WEIGHTS_NAME, find_folder, load_model, read_card, save_model
 
@@ -121,6 +122,7 @@ def model_page(card: Mapping[str, Any], hub_id: str) -> str:
         "\n".join(f"- {name}: {_one_line(value)}" for name, value in _facts(card)),
         f'```python\nimport crispseg\n\nmodel = crispseg.load_model("{hub_id}")\n'
         'crispseg.Predictor(model)("street.jpg").save("labels.png")\n```',
+        *_plugin_blocks(card),
         f"Or from the command line: `crispseg segment {hub_id} street.jpg --out masks`.",
     ]
     if source := card.get("source"):
@@ -181,6 +183,16 @@ def _why_not_pushed(error: Exception) -> str:
         )
     advice = "push again later" if status else "connect to the network and push again"
     return f"the Hugging Face Hub did not take it ({in_short(error, status)}); {advice}"
+
+
+def _plugin_blocks(card: Mapping[str, Any]) -> list[str]:
+    words = "; ".join(
+        f"{entry['part']} `{_one_line(entry['name'])}` of the plugin {_one_line(plugin_in_words(entry))}"
+        for entry in named_plugins(card)
+    )
+    if not words:
+        return []
+    return [f"It needs code from outside of crispseg: {words}. Give it with `crispseg.load_plugin`, or `--plugin`."]
 
 
 def _licence_metadata(card: Mapping[str, Any]) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """A saved model is a folder: safetensors weights, and a card that says what they are.
 
 ``card.json`` holds the architecture (the values that build it again), the label table, mean and deviation, the recipe
-it was trained with, the scores it reached, where the weights come from, licence and notes, and the versions that wrote
-it.
+it was trained with, the plugins that it needs, the scores it reached, where the weights come from, licence and notes,
+and the versions that wrote it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from crispseg.io import atomic_folder
 from crispseg.labels import LabelSpace
 from crispseg.models.build import build_model
 from crispseg.models.hub import fetch_files, is_hub_id
+from crispseg.models.plugins import needed_plugins, require_plugins
 from crispseg.models.segmenter import Segmenter
 from crispseg.models.upgrade import upgraded
 
@@ -84,6 +85,7 @@ def save_model(
     card = {
         "format_version": FORMAT_VERSION,
         "model": model.config.without_sources().model_dump(mode="json"),
+        "plugins": needed_plugins(model.config),
         "label_space": model.label_space.to_dict(),
         "mean": model.mean.flatten().tolist(),
         "std": model.std.flatten().tolist(),
@@ -123,8 +125,8 @@ def load_model(
         The model, in evaluation mode.
 
     Raises:
-        WeightsError: if there is no such model, its files are broken, or weights and card do not fit together; the
-            message lists what differs.
+        WeightsError: if there is no such model, its files are broken, weights and card do not fit together, where the
+            message lists what differs, or it needs a plugin that is not loaded: see `crispseg.load_plugin`.
     """
     folder = find_folder(path_or_hub_id)
     config, own_space = _architecture(folder)
@@ -230,11 +232,13 @@ def _architecture(folder: Path) -> tuple[ModelConfig, LabelSpace]:
     card = read_card(folder)
     try:
         config = upgraded(ModelConfig.model_validate(card["model"]), card["format_version"]).without_sources()
-        return config, LabelSpace.from_dict(card["label_space"], source=str(folder / CARD_NAME))
+        label_space = LabelSpace.from_dict(card["label_space"], source=str(folder / CARD_NAME))
     except KeyError as error:
         raise WeightsError(f"{folder / CARD_NAME}: has no {error}; save the model again") from error
     except (ValidationError, ConfigError) as error:
         raise _unbuildable(folder, error) from error
+    require_plugins(card, folder / CARD_NAME)
+    return config, label_space
 
 
 def _unbuildable(folder: Path, error: Exception) -> WeightsError:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from crispseg.config import DataConfig, LossConfig, Recipe
+from crispseg.plugins import load_installed_plugins
 from crispseg.registry import LAYOUTS, LOSSES, Registry, mentions
 from crispseg.wording import expected_in_words
 
@@ -88,6 +89,9 @@ def _unknown(
 ) -> Iterator[tuple[tuple[str, ...], Any, list[str]]]:
     known = _known(model)
     for key, value in values.items():
+        if key not in known and model in _PARTS_OF_SECTION:
+            load_installed_plugins()  # whose parts may have such an option
+            known = _known(model)
         if key not in known:
             yield prefix, key, known
         elif key in model.model_fields and isinstance(value, Mapping):

@@ -115,7 +115,7 @@ def _recipe_of(layers: Sequence[_Layer]) -> Recipe:
 def _at_layout_of(layer: _Layer, below: dict[str, Any]) -> dict[str, Any]:
     """The values below without the options of their layout, where the layer names another layout."""
     named = _layout(layer.values)
-    if named is None or named not in LAYOUTS or named == _layout(below) or "data" not in below:
+    if named is None or not LAYOUTS.knows(named) or named == _layout(below) or "data" not in below:
         return below
     return {**below, "data": LAYOUTS.without_options_of_others(named, below["data"])}
 
