@@ -26,6 +26,26 @@ def labels_in_reach(labels, radius):
     return found
 
 
+@settings(deadline=None, max_examples=60)
+@given(labels=label_maps, radius=st.integers(1, 4))
+def test_boundaries_in_a_disk_follow_casenets_definition(labels, radius):
+    """√(x² + y²) ≤ radius, pixel by pixel."""
+    count, height, width = labels.shape
+    expected = np.zeros(labels.shape, dtype=bool)
+    for n, y, x in np.ndindex(count, height, width):
+        for other_y, other_x in np.ndindex(height, width):
+            near = (other_y - y) ** 2 + (other_x - x) ** 2 <= radius**2
+            differs = labels[n, other_y, other_x] not in (255, labels[n, y, x])
+            expected[n, y, x] |= near and differs and labels[n, y, x] != 255
+    found = label_boundaries(torch.from_numpy(labels), radius, shape="disk")
+    np.testing.assert_array_equal(found.numpy(), expected)
+
+
+def test_an_unknown_shape_is_an_error():
+    with pytest.raises(ValueError, match="shape is 'diamond', one of"):
+        label_boundaries(torch.zeros(1, 2, 2, dtype=torch.uint8), shape="diamond")
+
+
 @settings(deadline=None, max_examples=80)
 @given(labels=label_maps, radius=st.integers(1, 4))
 def test_boundaries_follow_the_definition(labels, radius):

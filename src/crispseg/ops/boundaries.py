@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from crispseg.labels import IGNORE_INDEX
 
-__all__ = ["boundary_targets", "label_boundaries", "labels_within"]
+__all__ = ["Shape", "boundary_targets", "label_boundaries", "labels_within"]
+
+Shape = Literal["square", "disk"]
+"""What lies within reach of a pixel: rows *and* columns up to the radius, or √(x² + y²) up to it."""
 
 
-def boundary_targets(labels: Tensor, radius_px: int = 1, ignore_index: int = IGNORE_INDEX) -> tuple[Tensor, Tensor]:
+def boundary_targets(
+    labels: Tensor, radius_px: int = 1, ignore_index: int = IGNORE_INDEX, *, shape: Shape = "square"
+) -> tuple[Tensor, Tensor]:
     """What a boundary branch shall say about a batch of label maps; see `label_boundaries` for the rule.
 
     Args:
         labels: (N, H, W) integer train ids.
         radius_px: reach of a border to each side; lines are twice as wide.
         ignore_index: the id of void pixels.
+        shape: of the reach.
 
     Returns:
         The target (N, 1, H, W), float32, 1 on boundaries and 0 elsewhere, and where it counts (N, 1, H, W), bool,
@@ -31,29 +39,38 @@ def boundary_targets(labels: Tensor, radius_px: int = 1, ignore_index: int = IGN
         >>> valid.flatten().tolist()
         [True, True, True, True, True, False, True]
     """
-    boundaries, valid = _boundaries_and_valid(labels, radius_px, ignore_index)
+    boundaries, valid = _boundaries_and_valid(labels, radius_px, ignore_index, shape)
     return boundaries[:, None].view(torch.uint8).float(), valid[:, None]  # from bytes: 7 times as fast as from bool
 
 
-def label_boundaries(labels: Tensor, radius_px: int = 1, ignore_index: int = IGNORE_INDEX) -> Tensor:
+def label_boundaries(
+    labels: Tensor, radius_px: int = 1, ignore_index: int = IGNORE_INDEX, *, shape: Shape = "square"
+) -> Tensor:
     """Mark the pixels that have another label within reach.
 
-    A pixel is marked if it and some pixel of another label, both not void, are at most ``radius_px`` rows and columns
-    apart (a square of 2·radius + 1 around it). So both sides of a border are marked; void pixels neither are marked nor
+    A pixel is marked if it and some pixel of another label, both not void, are at most ``radius_px`` apart: in rows and
+    in columns (a square of 2·radius + 1 around it), or as the crow flies (a disk, as in CASENet, whose radius is 2; Yu
+    et al., 2017). So both sides of a border are marked; void pixels neither are marked nor
     mark their neighbours; the frame of the map is no border; no label is special.
 
     Args:
         labels: (N, H, W) integer train ids below 255, or void.
         radius_px: at least 1.
         ignore_index: the id of void pixels.
+        shape: of the reach.
 
     Returns:
         (N, H, W) bool.
 
     Raises:
-        ValueError: if the labels are no batch of integer maps or the radius is not positive.
+        ValueError: if the labels are no batch of integer maps, the radius is not positive or the shape unknown.
+
+    Example:
+        >>> corner = torch.tensor([[[1, 0, 0], [0, 0, 0], [0, 0, 0]]])
+        >>> label_boundaries(corner)[0].int().tolist(), label_boundaries(corner, shape="disk")[0].int().tolist()
+        ([[1, 1, 0], [1, 1, 0], [0, 0, 0]], [[1, 1, 0], [1, 0, 0], [0, 0, 0]])
     """
-    return _boundaries_and_valid(labels, radius_px, ignore_index)[0]
+    return _boundaries_and_valid(labels, radius_px, ignore_index, shape)[0]
 
 
 def labels_within(labels: Tensor, num_classes: int, radius_px: int = 1, ignore_index: int = IGNORE_INDEX) -> Tensor:
@@ -80,9 +97,12 @@ def labels_within(labels: Tensor, num_classes: int, radius_px: int = 1, ignore_i
     return _reach(occurs.scatter_(1, ids, valid), radius_px, torch.logical_or)
 
 
-def _boundaries_and_valid(labels: Tensor, radius_px: int, ignore_index: int) -> tuple[Tensor, Tensor]:
+def _boundaries_and_valid(labels: Tensor, radius_px: int, ignore_index: int, shape: Shape) -> tuple[Tensor, Tensor]:
     """`label_boundaries`, and which pixels are not void."""
     _check(labels, radius_px)
+    if shape not in get_args(Shape):
+        raise ValueError(f"shape is {shape!r}, one of {get_args(Shape)} expected")
+    reach = _reach if shape == "square" else _reach_disk
     # In bytes, eight times as many pixels per instruction as in int64. Void is 255, the largest, where a minimum is
     # taken; one more wraps around to 0, the smallest, where a maximum is taken: it changes neither.
     if ignore_index != _VOID:
@@ -90,8 +110,8 @@ def _boundaries_and_valid(labels: Tensor, radius_px: int, ignore_index: int) -> 
     lowest = labels.to(torch.uint8)
     highest = lowest + 1
     valid = highest.bool()
-    lowest_near = _reach(lowest, radius_px, torch.minimum)
-    highest_near = _reach(highest, radius_px, torch.maximum)
+    lowest_near = reach(lowest, radius_px, torch.minimum)
+    highest_near = reach(highest, radius_px, torch.maximum)
     return (lowest_near + 1 != highest_near) & valid, valid  # a pixel's own label lies between the two
 
 
@@ -108,11 +128,32 @@ def _check(labels: Tensor, radius_px: int) -> None:
 def _reach(maps: Tensor, radius_px: int, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """Combine every pixel with the square around it, one axis after the other; the frame cuts the square."""
     for dim in (-1, -2):
-        size = maps.shape[dim]
-        if size == 1:
-            continue
         for _ in range(radius_px):
-            pairs = combine(maps.narrow(dim, 1, size - 1), maps.narrow(dim, 0, size - 1))
-            triples = combine(pairs.narrow(dim, 1, size - 2), pairs.narrow(dim, 0, size - 2))
-            maps = torch.cat((pairs.narrow(dim, 0, 1), triples, pairs.narrow(dim, size - 2, 1)), dim)
+            maps = _with_neighbours(maps, dim, combine)
     return maps
+
+
+def _reach_disk(maps: Tensor, radius_px: int, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Combine every pixel with the disk around it, row by row of the disk, from its ends to its middle."""
+    height = maps.shape[-2]
+    reached, wide, half_width = maps, maps, 0
+    for down in range(radius_px, -1, -1):
+        while half_width < math.isqrt(radius_px**2 - down**2):
+            wide, half_width = _with_neighbours(wide, -1, combine), half_width + 1
+        rest = height - down
+        if rest <= 0:
+            continue
+        below, above = wide.narrow(-2, down, rest), wide.narrow(-2, 0, rest)
+        reached = torch.cat((combine(reached.narrow(-2, 0, rest), below), reached.narrow(-2, rest, down)), -2)
+        reached = torch.cat((reached.narrow(-2, 0, down), combine(reached.narrow(-2, down, rest), above)), -2)
+    return reached
+
+
+def _with_neighbours(maps: Tensor, dim: int, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Combine every pixel with the ones before and behind it along an axis."""
+    size = maps.shape[dim]
+    if size == 1:
+        return maps
+    pairs = combine(maps.narrow(dim, 1, size - 1), maps.narrow(dim, 0, size - 1))
+    triples = combine(pairs.narrow(dim, 1, size - 2), pairs.narrow(dim, 0, size - 2))
+    return torch.cat((pairs.narrow(dim, 0, 1), triples, pairs.narrow(dim, size - 2, 1)), dim)

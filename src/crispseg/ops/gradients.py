@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["canny_edges", "gaussian_blur", "sobel_magnitude", "spatial_gradient"]
+__all__ = ["canny_edges", "gaussian_blur", "sobel_gradient", "sobel_magnitude", "spatial_gradient"]
 
 
 def sobel_magnitude(images: Tensor) -> Tensor:
@@ -35,6 +35,26 @@ def sobel_magnitude(images: Tensor) -> Tensor:
     # vector_norm, unlike a root of squares, has a gradient (of zero) at zero
     magnitude: Tensor = torch.linalg.vector_norm(torch.stack((horizontal, vertical)), dim=0)
     return magnitude.amax(dim=1, keepdim=True) / math.sqrt(20)
+
+
+def sobel_gradient(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Derivatives along x and y by 3×3 Sobel filters, per pixel; the ∇G∗ of GSCNN, end of section 3.3.1.
+
+    Args:
+        maps: (N, C, H, W), floating point.
+
+    Returns:
+        ∂/∂x and ∂/∂y, each (N, C, H, W), in units of the maps per pixel: a plane has its slope, a straight step of 1
+        has ½ on the two pixels beside it.
+
+    Example:
+        >>> gx, gy = sobel_gradient(torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(1, 1, 3, 4))
+        >>> gx[0, 0, 1].tolist(), gy.any().item()
+        ([0.0, 0.5, 0.5, 0.0], False)
+    """
+    _check(maps)
+    horizontal, vertical = _sobel(maps)
+    return horizontal / 8, vertical / 8
 
 
 def spatial_gradient(maps: Tensor) -> tuple[Tensor, Tensor]:
