@@ -33,6 +33,20 @@ def test_balanced_bce_follows_its_definition(seed, share, void):
     assert value.item() == pytest.approx(reference(logits, target, valid), rel=1e-4, abs=1e-6)
 
 
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 10**6), void=st.sampled_from([0.0, 0.4, 1.0]))
+def test_plain_bce_weighs_every_pixel_alike(seed, void):
+    """Decoupled, eq. 4: no β; λ4 is there "to balance the amount of pixels on edges"."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 3, (2, 1, 6, 7)).astype(np.float32)
+    target = (rng.random(logits.shape) < 0.1).astype(np.float32)
+    valid = rng.random(logits.shape) >= void
+    probability = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    losses = -np.where(target == 1, np.log(probability), np.log(1 - probability))
+    value = boundary_bce(*(torch.from_numpy(array) for array in (logits, target, valid)), balanced=False)
+    assert value.item() == pytest.approx(losses[valid].mean() if valid.any() else 0, rel=1e-4, abs=1e-6)
+
+
 def test_both_kinds_of_pixels_push_with_the_same_force():
     """The reason of β: at logits of 0 the gradients of boundary and other pixels add up to zero."""
     logits = torch.zeros(2, 1, 10, 10, requires_grad=True)
@@ -88,3 +102,14 @@ def test_shapes_that_would_broadcast_are_an_error(shape):
     target, valid = torch.zeros(2, 1, 4, 4), torch.ones(2, 1, 4, 4, dtype=torch.bool)
     with pytest.raises(ValueError, match="boundary_logits"):
         boundary_bce(torch.zeros(shape), target, valid)
+
+
+def test_the_module_takes_shape_and_balance():
+    labels = torch.zeros(1, 12, 12, dtype=torch.long)
+    labels[:, 4:, 5:] = 1
+    logits = torch.randn(1, 1, 12, 12)
+    target, valid = boundary_targets(labels, 2, shape="disk")
+    found = BoundaryBCE(2, shape="disk", balanced=False)(logits, labels)
+    assert found == boundary_bce(logits, target, valid, balanced=False)
+    assert found != BoundaryBCE(2, balanced=False)(logits, labels)
+    assert found != BoundaryBCE(2, shape="disk")(logits, labels)

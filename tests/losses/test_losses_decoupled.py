@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 
 from crispseg.losses import (
     HardBoundaryCrossEntropy,
+    InteriorCrossEntropy,
     RelaxedCrossEntropy,
     hard_boundary_cross_entropy,
+    hard_cross_entropy,
+    interior_cross_entropy,
     relaxed_cross_entropy,
     segmentation_cross_entropy,
 )
@@ -66,11 +69,11 @@ def test_relaxation_of_an_image_does_not_depend_on_the_others():
 
 
 def reference_hard(logits, labels, boundary_logits, fraction, threshold, weights):
-    """Equation 5: K of the pixels of each image by sorting, then those on a boundary."""
+    """Equation 5: K of the pixels of each image by sorting, then those on a boundary; N counts void pixels, too."""
     total, count = 0.0, 0
     for probability, truth, boundary in zip(softmax(logits), labels.numpy(), boundary_logits[:, 0], strict=True):
         pixels = [(probability[truth[y, x], y, x], y, x) for y, x in zip(*np.nonzero(truth != 255), strict=True)]
-        most = math.ceil(fraction * len(pixels) - 1e-9)
+        most = math.ceil(fraction * truth.size - 1e-9)
         count += most
         for own, y, x in sorted(pixels)[:most]:
             if torch.sigmoid(boundary[y, x]) > threshold:
@@ -95,6 +98,46 @@ def test_hard_pixels_follow_equation_5(seed, classes, fraction, threshold, void,
     )
     expected = reference_hard(logits, labels, boundary_logits, fraction, threshold, weights)
     assert value.item() == pytest.approx(expected, rel=1e-4, abs=1e-7)
+
+
+def test_n_of_equation_5_is_every_pixel_of_the_image():
+    """ "The total number of pixels in the image": half of it void, all of the other half may be hard."""
+    logits, labels = torch.zeros(1, 2, 4, 10), torch.full((1, 4, 10), 255)
+    labels[:, :2] = 0
+    sure = torch.full((1, 1, 4, 10), 9.0)
+    assert hard_boundary_cross_entropy(logits, labels, sure, 0.5).item() == pytest.approx(math.log(2))
+    assert hard_boundary_cross_entropy(logits, labels, sure, 1.0).item() == pytest.approx(math.log(2) / 2)
+
+
+def test_the_labels_can_choose_the_boundary_for_a_branch_that_nobody_teaches():
+    """Table 1b, "L_edge-ohem" alone: at the start no pixel has σ(b) > 0.8, and nothing would ever change that."""
+    logits, _, boundary_logits = draw(3, 3, shape=(1, 12, 12), void=0)
+    labels = torch.zeros(1, 12, 12, dtype=torch.long)
+    labels[:, :, 6:] = 1
+    untaught = boundary_logits * 0
+    assert HardBoundaryCrossEntropy(1.0)(logits, labels, untaught) == 0
+    found = HardBoundaryCrossEntropy(1.0, label_radius_px=2, label_shape="disk")(logits, labels, untaught)
+    near = torch.zeros(1, 12, 12, dtype=torch.bool)
+    near[:, :, 4:8] = True
+    losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    torch.testing.assert_close(found, losses[near].sum() / 144)
+    assert found == hard_cross_entropy(logits, labels, near, 1.0)
+
+
+def test_the_interior_loss_ignores_the_edges():
+    """Decoupled, introduction: "supervised by the mask where the edges are ignored"."""
+    logits, _, _ = draw(4, 3, shape=(2, 8, 10), void=0)
+    labels = torch.zeros(2, 8, 10, dtype=torch.long)
+    labels[:, :, 5:] = 1
+    labels[0, 0, 0] = 255
+    losses = torch.nn.functional.cross_entropy(logits, labels, ignore_index=255, reduction="none")
+    inside = torch.ones(2, 8, 10, dtype=torch.bool)
+    inside[:, :, 3:7] = False
+    inside[0, 0, 0] = False
+    torch.testing.assert_close(interior_cross_entropy(logits, labels, 2), losses[inside].mean())
+    weights = torch.tensor([1.0, 3.0, 2.0])
+    weighted = (losses * weights[labels.clamp(max=2)])[inside].sum() / weights[labels.clamp(max=2)][inside].sum()
+    torch.testing.assert_close(InteriorCrossEntropy(2, weights)(logits, labels), weighted)
 
 
 def test_hard_pixels_are_no_more_than_k_among_equals():

@@ -14,8 +14,20 @@ def one_hot(labels, classes):
     return functional.one_hot(labels, classes).permute(0, 3, 1, 2).float()
 
 
-def reference_potential(one_hot_array):
-    """Equation 4 with SciPy: Gaussian over 5×5, central differences, norm over classes and directions, 1/√2."""
+def reference_potential(one_hot_array, by="sobel"):
+    """Equation 4 with SciPy: ∇G∗ by Sobel, or Gaussian over 5×5 and central differences; norm over classes, 1/√2."""
+    if by == "sobel":
+        gx, gy = (
+            ndimage.correlate1d(
+                ndimage.correlate1d(one_hot_array.astype(np.float64), [-1, 0, 1], axis=along, mode="nearest"),
+                [1, 2, 1],
+                axis=across,
+                mode="nearest",
+            )
+            / 8
+            for along, across in ((3, 2), (2, 3))
+        )
+        return np.sqrt((gx**2 + gy**2).sum(1)) / np.sqrt(2)
     blurred = ndimage.gaussian_filter(
         one_hot_array.astype(np.float64), (0, 0, 1, 1), mode="nearest", radius=(0, 0, 2, 2)
     )
@@ -31,11 +43,16 @@ def blocks(seed, classes=3, shape=(2, 4, 5), side=5):
 
 
 @settings(deadline=None, max_examples=20)
-@given(seed=st.integers(0, 10**6), classes=st.sampled_from([2, 5, 150]), side=st.sampled_from([1, 3, 6]))
-def test_potential_follows_equation_4(seed, classes, side):
+@given(
+    seed=st.integers(0, 10**6),
+    classes=st.sampled_from([2, 5, 150]),
+    side=st.sampled_from([1, 3, 6]),
+    by=st.sampled_from(["sobel", "gaussian"]),
+)
+def test_potential_follows_equation_4(seed, classes, side, by):
     maps = one_hot(blocks(seed, classes, (1, 3, 4), side), classes)
-    potential = boundary_potential(maps)
-    np.testing.assert_allclose(potential[:, 0].numpy(), reference_potential(maps.numpy()), atol=1e-6)
+    potential = boundary_potential(maps, by)
+    np.testing.assert_allclose(potential[:, 0].numpy(), reference_potential(maps.numpy(), by), atol=1e-6)
     assert potential.min() >= 0
     assert potential.max() <= 2**-0.5 + 1e-6
 
@@ -43,33 +60,45 @@ def test_potential_follows_equation_4(seed, classes, side):
 def test_potential_is_exactly_zero_away_from_borders_and_blind_to_class_numbers():
     labels = torch.zeros(1, 12, 40, dtype=torch.long)
     labels[:, :, 20:] = 1
-    few = boundary_potential(one_hot(labels, 2))
+    by_sobel = boundary_potential(one_hot(labels, 2))
+    assert (by_sobel > 0).any(dim=-2).flatten().nonzero().flatten().tolist() == [19, 20]
+    assert (by_sobel[..., 19:21] == 0.5).all()
+    few = boundary_potential(one_hot(labels, 2), "gaussian")
     assert (few[..., 3:-3, :] > 0).any(dim=-2).flatten().nonzero().flatten().tolist() == list(range(17, 23))
     assert few[0, 0, 5, 20].item() == pytest.approx(0.3235, abs=1e-3)
-    many = boundary_potential(one_hot(labels * 77, 150))
+    many = boundary_potential(one_hot(labels * 77, 150), "gaussian")
     torch.testing.assert_close(few, many)
 
 
 @settings(deadline=None, max_examples=30)
-@given(seed=st.integers(0, 10**6), classes=st.sampled_from([2, 4, 150]), void=st.booleans())
-def test_boundary_term_follows_equation_5(seed, classes, void):
+@given(
+    seed=st.integers(0, 10**6),
+    classes=st.sampled_from([2, 4, 150]),
+    void=st.booleans(),
+    by=st.sampled_from(["sobel", "gaussian"]),
+)
+def test_boundary_term_follows_equation_5(seed, classes, void, by):
     labels, predicted = blocks(seed, classes), blocks(seed + 1, classes)
-    true_potential, potential = (reference_potential(one_hot(m, classes).numpy()) for m in (labels, predicted))
+    true_potential, potential = (reference_potential(one_hot(m, classes).numpy(), by) for m in (labels, predicted))
     if void:
         labels[0, 8:11, 3:9] = 255
-    near_void = ndimage.maximum_filter((labels == 255).numpy(), size=(1, 7, 7), mode="constant")
+    near_void = ndimage.maximum_filter(
+        (labels == 255).numpy(), size=(1, *2 * [7 if by == "gaussian" else 3]), mode="constant"
+    )
     selected = (np.maximum(potential, true_potential) > 1e-9) & ~near_void
     expected = np.abs(potential - true_potential)[selected].mean() if selected.any() else 0.0
     # random heights, the arg max as drawn
     logits = torch.rand(2, classes, 20, 25) + 2 * one_hot(predicted, classes)
-    assert dual_boundary_loss(logits, labels).item() == pytest.approx(expected, rel=1e-4, abs=1e-7)
+    assert dual_boundary_loss(logits, labels, by=by).item() == pytest.approx(expected, rel=1e-4, abs=1e-7)
 
 
-def test_boundary_term_is_zero_for_the_truth_and_larger_the_further_off():
+@pytest.mark.parametrize("by", ["sobel", "gaussian"])
+def test_boundary_term_is_zero_for_the_truth_and_larger_the_further_off(by):
     labels = torch.zeros(1, 20, 40, dtype=torch.long)
     labels[:, :, 20:] = 1
     losses = [
-        dual_boundary_loss(one_hot(labels.roll(shift, 2), 2)[..., 8:32], labels[..., 8:32]) for shift in (0, 1, 2, 4)
+        dual_boundary_loss(one_hot(labels.roll(shift, 2), 2)[..., 8:32], labels[..., 8:32], by=by)
+        for shift in (0, 1, 2, 4)
     ]
     assert losses[0] == 0
     assert losses == sorted(losses)
@@ -77,7 +106,7 @@ def test_boundary_term_is_zero_for_the_truth_and_larger_the_further_off():
 
 
 def test_boundary_term_has_a_gradient_along_predicted_borders():
-    labels, predicted = blocks(1), blocks(2)
+    labels, predicted = blocks(1), blocks(2).roll((2, 2), (1, 2))  # no border in the right place
     logits = one_hot(predicted, 3).bfloat16().requires_grad_()
     value = dual_boundary_loss(logits, labels)
     assert value.dtype == torch.float32
@@ -164,6 +193,8 @@ def test_repeating_the_batch_changes_nothing():
 def test_modules_are_the_functions_with_their_settings():
     labels, logits, boundary_logits = blocks(3), torch.randn(2, 3, 20, 25), torch.randn(2, 1, 20, 25) * 4
     assert DualBoundaryLoss(0.5)(logits, labels) == dual_boundary_loss(logits, labels, 0.5)
+    by_gaussian = DualBoundaryLoss(by="gaussian")(logits, labels)
+    assert by_gaussian == dual_boundary_loss(logits, labels, by="gaussian") != dual_boundary_loss(logits, labels)
     module = DualSegmentationLoss(0.6, [1.0, 2.0, 3.0])
     assert module(logits, labels, boundary_logits) == dual_segmentation_loss(
         logits, labels, boundary_logits, 0.6, torch.tensor([1.0, 2.0, 3.0])

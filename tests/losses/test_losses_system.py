@@ -13,6 +13,8 @@ from crispseg.losses import (
     dual_boundary_loss,
     dual_segmentation_loss,
     hard_boundary_cross_entropy,
+    hard_cross_entropy,
+    interior_cross_entropy,
     ohem_cross_entropy,
     relaxed_cross_entropy,
     segmentation_cross_entropy,
@@ -38,6 +40,7 @@ def everything(classes=4, size=(12, 14), seed=0, dtype=torch.float32):
     output = SegmentationOutput(leaf(classes), leaf(1), leaf(classes), leaf(classes))
     labels = torch.randint(0, classes, (2, size[0] // 2, size[1] // 2), generator=generator)
     labels = labels.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    labels[:, :6, :7] = 0  # not everything is near a border
     labels[1, :, :2] = 255
     return output, labels
 
@@ -45,7 +48,7 @@ def everything(classes=4, size=(12, 14), seed=0, dtype=torch.float32):
 def test_gscnn_has_the_papers_terms_and_weights():
     output, labels = output_for("gscnn")
     terms = build_loss("gscnn", LossConfig(), 4)(output, labels)
-    edge = boundary_bce(output.boundary_logits, *boundary_targets(labels, 1))
+    edge = boundary_bce(output.boundary_logits, *boundary_targets(labels, 2, shape="disk"))
     assert list(terms) == ["segmentation", "auxiliary", "edge", "dual_boundary", "dual_segmentation"]
     assert terms["segmentation"] == segmentation_cross_entropy(output.logits, labels)
     assert terms["auxiliary"] == 0.4 * segmentation_cross_entropy(output.auxiliary_logits, labels)
@@ -57,7 +60,7 @@ def test_gscnn_has_the_papers_terms_and_weights():
 def test_decoupled_has_the_papers_terms_and_weights():
     output, labels = everything()
     terms = build_loss("decoupled", LossConfig(), 4)(output, labels)
-    edge = boundary_bce(output.boundary_logits, *boundary_targets(labels, 1))
+    edge = boundary_bce(output.boundary_logits, *boundary_targets(labels, 1), balanced=False)
     assert list(terms) == ["segmentation", "auxiliary", "body", "edge", "edge_segmentation"]
     assert terms["body"] == relaxed_cross_entropy(output.body_logits, labels, 1)
     assert terms["edge"] == 25 * edge
@@ -80,12 +83,24 @@ def test_settings_reach_their_terms():
         "auxiliary_weight": 0.3,
         "class_weights": (1.0, 2.0, 3.0, 0.5),
         "label_smoothing": 0.1,
-        "boundary_radius_px": 2,
+        "boundary_radius_px": 3,
         "edge_weight": 3.0,
     }
-    of_gscnn = LossConfig(**common, dual_boundary_weight=5.0, dual_segmentation_weight=7.0, dual_threshold=0.6)
+    of_gscnn = LossConfig(
+        **common,
+        boundary_shape="square",
+        edge_balance=False,
+        dual_boundary_weight=5.0,
+        dual_segmentation_weight=7.0,
+        dual_threshold=0.6,
+        dual_filter="gaussian",
+    )
     of_decoupled = LossConfig(
         **common,
+        boundary_shape="disk",
+        edge_balance=True,
+        hard_boundary_from="labels",
+        body_boundary="ignored",
         body_weight=11.0,
         edge_segmentation_weight=13.0,
         hard_fraction=0.5,
@@ -97,17 +112,27 @@ def test_settings_reach_their_terms():
     gscnn = build_loss("gscnn", of_gscnn, 4)(output, labels)
     output = output_for("decoupled")[0]
     decoupled = build_loss("decoupled", of_decoupled, 4)(output, labels)
-    edge = 3.0 * boundary_bce(output.boundary_logits, *boundary_targets(labels, 2))
-    for terms in (gscnn, decoupled):
+    disk = boundary_targets(labels, 3, shape="disk")
+    edge = {
+        "gscnn": boundary_bce(output.boundary_logits, *boundary_targets(labels, 3), balanced=False),
+        "decoupled": boundary_bce(output.boundary_logits, *disk),
+    }
+    for name, terms in (("gscnn", gscnn), ("decoupled", decoupled)):
         assert terms["segmentation"] == ohem_cross_entropy(output.logits, labels, 0.5, 7, weights, 0.1)
         assert terms["auxiliary"] == 0.3 * ohem_cross_entropy(output.auxiliary_logits, labels, 0.5, 7, weights, 0.1)
-        assert terms["edge"] == edge
-    assert gscnn["dual_boundary"] == 5 * dual_boundary_loss(output.logits, labels)
+        assert terms["edge"] == 3 * edge[name]
+    assert gscnn["dual_boundary"] == 5 * dual_boundary_loss(output.logits, labels, by="gaussian")
     assert gscnn["dual_segmentation"] == 7 * dual_segmentation_loss(
         output.logits, labels, output.boundary_logits, 0.6, weights
     )
-    assert decoupled["body"] == 11 * relaxed_cross_entropy(output.body_logits, labels, 3, weights)
-    assert decoupled["edge_segmentation"] == 13 * hard_boundary_cross_entropy(
+    assert decoupled["body"] == 11 * interior_cross_entropy(output.body_logits, labels, 3, weights)
+    assert decoupled["edge_segmentation"] == 13 * hard_cross_entropy(
+        output.logits, labels, disk[0][:, 0].bool(), 0.5, weights
+    )
+    by_branch = LossConfig(**common, hard_fraction=0.5, hard_boundary_threshold=0.4, relaxation_radius_px=3)
+    terms = build_loss("decoupled", by_branch, 4)(output, labels)
+    assert terms["body"] == relaxed_cross_entropy(output.body_logits, labels, 3, weights)
+    assert terms["edge_segmentation"] == hard_boundary_cross_entropy(
         output.logits, labels, output.boundary_logits, 0.5, 0.4, weights
     )
 

@@ -10,8 +10,11 @@ from crispseg.losses.boundary import BoundaryBCE, boundary_bce
 from crispseg.losses.common import batch_of_all_processes
 from crispseg.losses.decoupled import (
     HardBoundaryCrossEntropy,
+    InteriorCrossEntropy,
     RelaxedCrossEntropy,
     hard_boundary_cross_entropy,
+    hard_cross_entropy,
+    interior_cross_entropy,
     relaxed_cross_entropy,
 )
 from crispseg.losses.dual_task import (
@@ -45,6 +48,7 @@ __all__ = [
     "DualSegmentationLoss",
     "GscnnLoss",
     "HardBoundaryCrossEntropy",
+    "InteriorCrossEntropy",
     "OhemCrossEntropy",
     "RelaxedCrossEntropy",
     "SegmentationCrossEntropy",
@@ -57,6 +61,8 @@ __all__ = [
     "dual_boundary_loss",
     "dual_segmentation_loss",
     "hard_boundary_cross_entropy",
+    "hard_cross_entropy",
+    "interior_cross_entropy",
     "ohem_cross_entropy",
     "register_loss",
     "relaxed_cross_entropy",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,38 +18,48 @@ from crispseg.losses.common import (
     pixel_cross_entropy,
     pixel_weights,
 )
-from crispseg.ops.gradients import gaussian_blur, spatial_gradient
+from crispseg.ops.gradients import gaussian_blur, sobel_gradient, spatial_gradient
 from crispseg.ops.gumbel import straight_through_argmax
 
 __all__ = [
     "DualBoundaryLoss",
     "DualSegmentationLoss",
+    "PotentialFilter",
     "boundary_potential",
     "dual_boundary_loss",
     "dual_segmentation_loss",
 ]
 
+PotentialFilter = Literal["sobel", "gaussian"]
+"""How ∇G∗ of eq. 4 is computed: by Sobel's kernels, or by a Gaussian and a central difference."""
+
 SIGMA_PX = 1.0
 BLUR_RADIUS_PX = 2
-_SUPPORT_PX = BLUR_RADIUS_PX + 1  # of a potential: the Gaussian's, and one for the central difference
+# Of a potential: Sobel's kernel; the Gaussian's, and one for the central difference.
+_SUPPORT_PX: dict[PotentialFilter, int] = {"sobel": 1, "gaussian": BLUR_RADIUS_PX + 1}
 # Flat regions come out as exactly 0, and the weakest real potential, two rows from a lone pixel's corner, as 1.5e-3.
 _NON_ZERO = 1e-4
 
 
-def boundary_potential(one_hot: Tensor) -> Tensor:
+def boundary_potential(one_hot: Tensor, by: PotentialFilter = "sobel") -> Tensor:
     """ζ = ‖∇(G ∗ arg max_k p)‖ / √2 (GSCNN, eq. 4).
 
-    The arg max is a one-hot map per class, for class ids have no distances. G is a Gaussian of deviation 1 px
-    over 5×5 pixels, ∇ the central difference, and the norm runs over classes and both directions: a border between two
-    classes changes both maps by the same amount, and the 1/√2 makes that count once.
+    The arg max is a one-hot map per class, for class ids have no distances. The norm runs over classes and both
+    directions: a border between two classes changes both maps by the same amount, and the 1/√2 makes that count once.
 
     Args:
         one_hot: (N, K, H, W), floating point.
+        by: ``sobel``, as the paper says at the end of section 3.3.1: ∇G∗ is Sobel's kernel, which smooths and derives
+            at once. ``gaussian``: a Gaussian of deviation 1 px over 5×5 pixels, then the central difference.
 
     Returns:
-        (N, 1, H, W) in [0, 1/√2], zero beyond 3 px of any border; 0.32 on the two pixels next to a straight border.
+        (N, 1, H, W) in [0, 1/√2]. By Sobel ½ on the two pixels next to a straight border and zero beyond; by the
+        Gaussian 0.32 there, and zero beyond 3 px.
     """
-    gradient_x, gradient_y = spatial_gradient(gaussian_blur(one_hot, SIGMA_PX, 2 * BLUR_RADIUS_PX + 1))
+    if by == "sobel":
+        gradient_x, gradient_y = sobel_gradient(one_hot)
+    else:
+        gradient_x, gradient_y = spatial_gradient(gaussian_blur(one_hot, SIGMA_PX, 2 * BLUR_RADIUS_PX + 1))
     squares = (gradient_x.square() + gradient_y.square()).sum(dim=1, keepdim=True)
     is_flat = squares == 0
     # The root has no slope at zero that could be used: flat pixels go around it, so that their gradient is 0, not NaN.
@@ -61,12 +72,15 @@ def dual_boundary_loss(
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
     ignore_index: int = IGNORE_INDEX,
+    *,
+    by: PotentialFilter = "sobel",
 ) -> Tensor:
     """Mean of |ζ − ζ̂| over p⁺, the pixels where either potential is not zero (GSCNN, eq. 5).
 
-    ζ is that of the predicted arg max, with the Gumbel softmax gradient of eq. 9, and ζ̂ that of the labels. Pixels
-    within 3 px of void are left out, for ζ̂ is not known there. By eq. 4 a border that the prediction does not show at
-    all has no gradient at its pixels (the norm is flat at zero); it does count in the value.
+    The paper prints a sum, which would grow with the image and drown the cross-entropy; here it is a mean. ζ is that of
+    the predicted arg max, with the Gumbel softmax gradient of eq. 9, and ζ̂ that of the labels. Pixels whose filters
+    touch void are left out, for ζ̂ is not known there. By eq. 4 a border that the prediction does not show at all has no
+    gradient at its pixels (the norm is flat at zero); it does count in the value.
 
     Args:
         logits: (N, K, H, W), of any floating point dtype.
@@ -74,6 +88,7 @@ def dual_boundary_loss(
         temperature: τ of eq. 9.
         generator: the source of the Gumbel noise, which is in the gradient only.
         ignore_index: the id of void pixels.
+        by: see `boundary_potential`.
 
     Returns:
         A scalar in float32; 0, with a gradient path, where p⁺ is empty.
@@ -90,13 +105,14 @@ def dual_boundary_loss(
         True
     """
     check_labels(logits, labels)
-    potential = boundary_potential(straight_through_argmax(logits, temperature, generator))
+    potential = boundary_potential(straight_through_argmax(logits, temperature, generator), by)
     with torch.no_grad():
         void = (labels == ignore_index)[:, None]
         ids = labels.long()[:, None].masked_fill(void, 0)
         true_one_hot = torch.zeros_like(logits, dtype=torch.float32).scatter_(1, ids, 1.0)
-        true_potential = boundary_potential(true_one_hot)
-        near_void = functional.max_pool2d(void.float(), 2 * _SUPPORT_PX + 1, stride=1, padding=_SUPPORT_PX)
+        true_potential = boundary_potential(true_one_hot, by)
+        support = _SUPPORT_PX[by]
+        near_void = functional.max_pool2d(void.float(), 2 * support + 1, stride=1, padding=support)
         either = torch.maximum(potential, true_potential) > _NON_ZERO
         selected = (either & (near_void == 0)).float()
     return masked_mean((potential - true_potential).abs() * selected, selected)
@@ -139,13 +155,14 @@ def dual_segmentation_loss(
 class DualBoundaryLoss(nn.Module):
     """`dual_boundary_loss` with its settings."""
 
-    def __init__(self, temperature: float = 1.0) -> None:
+    def __init__(self, temperature: float = 1.0, *, by: PotentialFilter = "sobel") -> None:
         super().__init__()
         self.temperature = temperature
+        self.by: PotentialFilter = by
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Logits (N, K, H, W) and labels (N, H, W) to a scalar."""
-        return dual_boundary_loss(logits, labels, self.temperature)
+        return dual_boundary_loss(logits, labels, self.temperature, by=self.by)
 
 
 class DualSegmentationLoss(ClassWeighted):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from crispseg.config import LossConfig, NonNegative, PositiveInt, Probability
 from crispseg.errors import ConfigError
 from crispseg.losses.boundary import BoundaryBCE
-from crispseg.losses.decoupled import HardBoundaryCrossEntropy, RelaxedCrossEntropy
-from crispseg.losses.dual_task import DualBoundaryLoss, DualSegmentationLoss
+from crispseg.losses.decoupled import HardBoundaryCrossEntropy, InteriorCrossEntropy, RelaxedCrossEntropy
+from crispseg.losses.dual_task import DualBoundaryLoss, DualSegmentationLoss, PotentialFilter
 from crispseg.losses.segmentation import OhemCrossEntropy, SegmentationCrossEntropy
+from crispseg.ops.boundaries import Shape
 from crispseg.registry import LOSSES as _LOSSES
 from crispseg.registry import Registry
 from crispseg.types import SegmentationOutput
@@ -107,12 +108,15 @@ class GscnnLoss(SegmentationLoss):
     Args:
         config: see `SegmentationLoss`.
         num_classes: see `SegmentationLoss`.
-        boundary_radius_px: how far from a label change a pixel still is a boundary target.
+        boundary_radius_px: how far from a label change a pixel still is a boundary target: CASENet's 2.
+        boundary_shape: CASENet's disk, or a square.
         edge_weight: λ1.
+        edge_balance: whether β balances boundary and other pixels.
         dual_boundary_weight: λ3.
         dual_segmentation_weight: λ4.
         dual_threshold: the boundary probability above which a pixel takes part in eq. 6.
         gumbel_temperature: τ of the arg max's surrogate in eq. 5.
+        dual_filter: ∇G∗ of eq. 4: Sobel's kernels, or a Gaussian and a central difference.
     """
 
     supervises = ("boundary_logits",)
@@ -122,19 +126,22 @@ class GscnnLoss(SegmentationLoss):
         config: LossConfig,
         num_classes: int,
         *,
-        boundary_radius_px: PositiveInt = 1,
+        boundary_radius_px: PositiveInt = 2,
+        boundary_shape: Shape = "disk",
         edge_weight: NonNegative = 20.0,
+        edge_balance: bool = True,
         dual_boundary_weight: NonNegative = 1.0,
         dual_segmentation_weight: NonNegative = 1.0,
         dual_threshold: Probability = 0.8,
         gumbel_temperature: Annotated[float, Field(gt=0)] = 1.0,
+        dual_filter: PotentialFilter = "sobel",
     ) -> None:
         super().__init__(config, num_classes)
         self.edge_weight = edge_weight
         self.dual_boundary_weight = dual_boundary_weight
         self.dual_segmentation_weight = dual_segmentation_weight
-        self.edge = BoundaryBCE(boundary_radius_px)
-        self.dual_boundary = DualBoundaryLoss(gumbel_temperature)
+        self.edge = BoundaryBCE(boundary_radius_px, shape=boundary_shape, balanced=edge_balance)
+        self.dual_boundary = DualBoundaryLoss(gumbel_temperature, by=dual_filter)
         self.dual_segmentation = DualSegmentationLoss(dual_threshold, config.class_weights)
 
     def forward(self, output: SegmentationOutput, labels: Tensor) -> dict[str, Tensor]:
@@ -156,18 +163,23 @@ class DecoupledLoss(SegmentationLoss):
 
     Terms, beside those of `SegmentationLoss` (λ3 = 1):
         ``body``: λ1 times the relaxed cross-entropy of the body logits.
-        ``edge``: λ4 times the balanced BCE of the boundary logits.
+        ``edge``: λ4 times the BCE of the boundary logits, plain: 25 is "to balance the amount of pixels on edges".
         ``edge_segmentation``: λ5 times eq. 5 on the final logits.
 
     Args:
         config: see `SegmentationLoss`.
         num_classes: see `SegmentationLoss`.
-        boundary_radius_px: how far from a label change a pixel still is a boundary target.
+        boundary_radius_px: how far from a label change a pixel still is a boundary target; not stated in the paper.
+        boundary_shape: a square, or a disk.
         body_weight: λ1.
         edge_weight: λ4.
+        edge_balance: whether β balances boundary and other pixels, as in GSCNN.
         edge_segmentation_weight: λ5.
         hard_fraction: K / N of eq. 5, the share of the boundary's pixels that counts.
         hard_boundary_threshold: t_b, the boundary probability above which a pixel is at a boundary.
+        hard_boundary_from: whose boundary: the branch's, as in eq. 5, or the labels'.
+        body_boundary: what the body's loss makes of pixels at label changes: relaxed (section 3.4) or ignored
+            (introduction).
         relaxation_radius_px: within this reach of a label change, either label is right for the body.
     """
 
@@ -179,20 +191,31 @@ class DecoupledLoss(SegmentationLoss):
         num_classes: int,
         *,
         boundary_radius_px: PositiveInt = 1,
+        boundary_shape: Shape = "square",
         body_weight: NonNegative = 1.0,
         edge_weight: NonNegative = 25.0,
+        edge_balance: bool = False,
         edge_segmentation_weight: NonNegative = 1.0,
         hard_fraction: Annotated[float, Field(gt=0, le=1)] = 0.10,
         hard_boundary_threshold: Probability = 0.8,
+        hard_boundary_from: Literal["branch", "labels"] = "branch",
+        body_boundary: Literal["relaxed", "ignored"] = "relaxed",
         relaxation_radius_px: PositiveInt = 1,
     ) -> None:
         super().__init__(config, num_classes)
         self.body_weight = body_weight
         self.edge_weight = edge_weight
         self.edge_segmentation_weight = edge_segmentation_weight
-        self.body = RelaxedCrossEntropy(relaxation_radius_px, config.class_weights)
-        self.edge = BoundaryBCE(boundary_radius_px)
-        self.edge_segmentation = HardBoundaryCrossEntropy(hard_fraction, hard_boundary_threshold, config.class_weights)
+        body_loss = RelaxedCrossEntropy if body_boundary == "relaxed" else InteriorCrossEntropy
+        self.body = body_loss(relaxation_radius_px, config.class_weights)
+        self.edge = BoundaryBCE(boundary_radius_px, shape=boundary_shape, balanced=edge_balance)
+        self.edge_segmentation = HardBoundaryCrossEntropy(
+            hard_fraction,
+            hard_boundary_threshold,
+            config.class_weights,
+            label_radius_px=boundary_radius_px if hard_boundary_from == "labels" else None,
+            label_shape=boundary_shape,
+        )
 
     def forward(self, output: SegmentationOutput, labels: Tensor) -> dict[str, Tensor]:
         """See the class."""
