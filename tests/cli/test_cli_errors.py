@@ -103,7 +103,7 @@ def test_a_broken_image_is_reported_and_the_others_are_done(model: Path, photo: 
     assert "broken.png" in error_line(result, code=1)
     assert "1 of 2" in result.stdout
     assert sorted(path.name for path in out.iterdir()) == [
-        f"photo_{kind}.png" for kind in ("boundaries", "labels", "overlay")
+        f"photo_{kind}.png" for kind in ("boundaries", "labels", "mask_boundaries", "overlay")
     ]
 
 

@@ -112,13 +112,13 @@ def test_the_worst_images_come_first(tmp_path: Path):
 
 
 def test_names_are_escaped(tmp_path: Path):
-    space = LabelSpace.from_dict({"name": "odd", "classes": ["<b>", "a & b"]})
+    space = LabelSpace.from_dict({"name": "odd", "classes": ["<u>", "a & b"]})
     for name in ("masks", "labels"):
         write_png(tmp_path / name / "x&y.png", np.array([[0, 1]], np.uint8))
     evaluate_folders(tmp_path / "masks", tmp_path / "labels", space, out=tmp_path / "out")
     html = (tmp_path / "out/report.html").read_text(encoding="utf-8")
-    assert "<b>" not in html
-    assert "&lt;b&gt;" in html
+    assert "<u>" not in html
+    assert "&lt;u&gt;" in html
     assert "<h3>x&amp;y</h3>" in html
 
 

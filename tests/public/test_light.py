@@ -45,7 +45,7 @@ def _command(tmp_path: Path, *arguments: str) -> tuple[int, list[str], str]:
     script = (
         "import atexit, sys\n"
         f"atexit.register(lambda: print('{_LOADED}', *[name for name in {_HEAVY!r} if name in sys.modules]))\n"
-        "from crispseg.cli import main\nmain()"
+        "from crispseg.__main__ import main\nmain()"
     )
     command = [sys.executable, "-c", script, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
@@ -87,7 +87,7 @@ def test_commands_that_run_no_network_load_none(tmp_path: Path, arguments: str, 
 @pytest.mark.parametrize("arguments", ["--help", "--version", "fit --nothing"])
 def test_what_reads_no_recipe_loads_nothing_to_read_it(arguments: str) -> None:
     script = f"import atexit, sys; atexit.register(lambda: print(*sys.modules)); sys.argv[1:] = {arguments.split()!r}"
-    command = [sys.executable, "-c", f"{script}\nfrom crispseg.cli import main\nmain()"]
+    command = [sys.executable, "-c", f"{script}\nfrom crispseg.__main__ import main\nmain()"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     loaded = set(done.stdout.splitlines()[-1].split())
     assert "crispseg.cli.app" in loaded

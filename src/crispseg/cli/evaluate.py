@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crispseg.cli.device import choose_device
+from crispseg.cli.score import score as score_masks
 from crispseg.cli.scoring import (
     CropFactors,
     CropMargin,
@@ -21,7 +22,6 @@ from crispseg.cli.scoring import (
     parse_crops,
     parse_radii,
     score_and_show,
-    score_folders,
 )
 from crispseg.errors import ConfigError
 
@@ -75,24 +75,24 @@ def evaluate(
     """Score a model, and print the table. For masks of any tool see [b]crispseg score[/b]."""
     if (model is None) == (predictions is None):
         raise ConfigError("what to score: name a model, or give --predictions with --labels and --label-space")
-    crops = parse_crops(crop_factors, crop_margin)
-    options: dict[str, Any] = {"out": out, "resume": resume, "skip_bad": skip_bad, "workers": workers}
+    of_masks: dict[str, Any] = {"encoding": encoding, "label_encoding": label_encoding, "instances": instances}
+    options: dict[str, Any] = {"resume": resume, "skip_bad": skip_bad, "workers": workers}
     if predictions is not None:
         _refuse({"--data": data, "--layout": layout, "--set": set_, "--device": device}, "a model")
         if labels is None or label_space is None:
             missing = [name for name, value in (("--labels", labels), ("--label-space", label_space)) if value is None]
             raise ConfigError(f"--predictions needs {' and '.join(missing)} as well")
-        score_folders(
-            predictions, labels, label_space, encoding, label_encoding, instances, radii, crops, max_pixels, **options
-        )
+        options |= {"radii": radii, "crop_factors": crop_factors, "crop_margin": crop_margin, "max_pixels": max_pixels}
+        score_masks(predictions, labels, label_space, out=out, **of_masks, **options)
         return
     assert model is not None
-    of_masks: dict[str, Any] = {"--labels": labels, "--label-space": label_space, "--encoding": encoding}
-    _refuse(of_masks | {"--label-encoding": label_encoding, "--instances": instances}, "--predictions")
+    of_masks |= {"labels": labels, "label_space": label_space}
+    _refuse({f"--{name.replace('_', '-')}": value for name, value in of_masks.items()}, "--predictions")
+    crops = parse_crops(crop_factors, crop_margin)
     radii_px = None if radii is None else parse_radii(radii)
     changes = [*(set_ or []), *([] if max_pixels is None else [f"data.max_pixels={max_pixels}"])]
     title, score = _of_model(model, data, layout, split, changes, device, radii_px, recorded=out is not None)
-    score_and_show(score, title, crops, **options)
+    score_and_show(score, title, out, **options, **crops)
 
 
 def _refuse(options: dict[str, Any], belong_to: str) -> None:

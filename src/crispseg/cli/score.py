@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,8 +18,11 @@ from crispseg.cli.scoring import (
     SkipBad,
     Workers,
     parse_crops,
-    score_folders,
+    parse_radii,
+    score_and_show,
 )
+from crispseg.errors import ConfigError
+from crispseg.wording import nearest_name
 
 __all__ = ["score"]
 
@@ -61,18 +65,25 @@ def score(
 
     Files pair by their names, in sub-folders as well. All that is wrong with them is said at once.
     """
-    score_folders(
-        predictions,
-        labels,
-        label_space,
-        encoding,
-        label_encoding,
-        instances,
-        radii,
-        parse_crops(crop_factors, crop_margin),
-        max_pixels,
-        out=out,
+    from crispseg.data.encodings import ENCODINGS
+    from crispseg.evaluation import evaluate_folders
+
+    for name, asked in (("--encoding", encoding), ("--label-encoding", label_encoding)):
+        if asked is not None and asked not in ENCODINGS:
+            raise ConfigError(f"{name} {asked}: {nearest_name(asked, ENCODINGS)}")
+    chosen: dict[str, Any] = {
+        "encoding": encoding,
+        "label_encoding": label_encoding,
+        "radii_px": None if radii is None else parse_radii(radii),
+        "max_pixels": max_pixels,
+        **parse_crops(crop_factors, crop_margin),
+    }
+    score_and_show(
+        partial(evaluate_folders, predictions, labels, label_space, instances=instances),
+        f"{predictions} against {labels}",
+        out,
         resume=resume,
         skip_bad=skip_bad,
         workers=workers,
+        **{name: value for name, value in chosen.items() if value is not None},
     )

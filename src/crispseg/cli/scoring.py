@@ -11,7 +11,6 @@ import typer
 
 from crispseg.cli.console import make_progress, out_console, print_error, print_table
 from crispseg.errors import ConfigError
-from crispseg.wording import nearest_name
 
 if TYPE_CHECKING:
     from crispseg.evaluation import Scores
@@ -28,11 +27,9 @@ __all__ = [
     "parse_crops",
     "parse_radii",
     "score_and_show",
-    "score_folders",
 ]
 
 _WRITTEN = ("images.jsonl", "scores.json", "scores.md", "report.html")
-_RADII_PX = (1, 2, 3, 5)
 
 Radii = Annotated[
     str | None, typer.Option(help="Radii of the boundary scores in pixels.", show_default="1,2,3,5, or the recipe's")
@@ -61,58 +58,17 @@ MaxPixels = Annotated[
 Workers = Annotated[int | None, typer.Option(help="Threads that score.", show_default="one per core, four at most")]
 
 
-def score_folders(
-    predictions: Path,
-    labels: Path,
-    label_space: str,
-    encoding: str | None,
-    label_encoding: str | None,
-    instances: bool | None,
-    radii: str | None,
-    crops: dict[str, Any],
-    max_pixels: int | None,
-    **options: Any,
-) -> None:
-    """Score the masks of a folder and show it; `crops` and `options` are those of `score_and_show`."""
-    from crispseg.data.encodings import ENCODINGS
-    from crispseg.evaluation import evaluate_folders
-
-    for name, asked in (("--encoding", encoding), ("--label-encoding", label_encoding)):
-        if asked is not None and asked not in ENCODINGS:
-            raise ConfigError(f"{name} {asked}: {nearest_name(asked, ENCODINGS)}")
-    chosen: Any = {"encoding": encoding or ENCODINGS[0], "label_encoding": label_encoding, "instances": instances}
-    if max_pixels is not None:
-        chosen["max_pixels"] = max_pixels
-    radii_px = _RADII_PX if radii is None else parse_radii(radii)
-    score = partial(evaluate_folders, predictions, labels, label_space, radii_px, **chosen)
-    score_and_show(score, f"{predictions} against {labels}", crops, **options)
-
-
-def score_and_show(
-    score: Callable[..., Scores],
-    title: str,
-    crops: dict[str, Any],
-    *,
-    out: Path | None,
-    resume: bool,
-    skip_bad: bool,
-    workers: int | None,
-) -> None:
+def score_and_show(score: Callable[..., Scores], title: str, out: Path | None, **options: Any) -> None:
     """Run an evaluation behind a progress bar, print its tables, and write its pages.
 
     Args:
         score: `evaluate` or `evaluate_folders` with what is scored.
         title: of the table.
-        crops: of `parse_crops`.
-        out: as typed, and so the others; see the options above.
-        resume: see there.
-        skip_bad: see there.
-        workers: see there.
+        out: where files go; None: nowhere.
+        options: the other arguments of `score`.
     """
     from crispseg.cli.scores import extra_tables, scores_table
 
-    options: dict[str, Any] = {"out": out, "resume": resume, "skip_bad": skip_bad, "workers": workers}
-    options |= crops
     if out is not None:
         options["report"] = partial(_write_pages, out)
     with make_progress() as progress:
@@ -124,7 +80,7 @@ def score_and_show(
             reached[:] = [(done, total)]
 
         try:
-            scores = score(progress=show, **options)
+            scores = score(progress=show, out=out, **options)
         except KeyboardInterrupt:
             if out is not None and reached:
                 print_error(

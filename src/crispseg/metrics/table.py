@@ -16,10 +16,10 @@ import numpy as np
 from crispseg.labels import LabelClass, LabelSpace
 from crispseg.metrics.counts import Array, Counts, SetCounts, Shares, boundary_rates, mean_of_images
 from crispseg.metrics.functional.arrays import Absent, absent_score, share
-from crispseg.metrics.functional.cityscapes import CityscapesCounts, CityscapesScores, cityscapes_scores
+from crispseg.metrics.functional.cityscapes import CityscapesCounts, cityscapes_scores
 from crispseg.metrics.functional.regions import category_iou, class_accuracy, frequency_weighted_iou, pixel_accuracy
 
-__all__ = ["DEFINITIONS", "TABLES", "ByClass", "ByRadius", "Definition", "SetScores", "as_square"]
+__all__ = ["DEFINITIONS", "TABLES", "ByClass", "ByRadius", "Definition", "SetScores"]
 
 ByClass = Mapping[str, float]
 ByRadius = Mapping[float, ByClass]
@@ -70,52 +70,42 @@ class Definition:
 
 
 def _is(
-    of: Of,
-    needs: str,
-    by: By | None,
-    heading: str,
-    averaging: str,
-    *,
-    mean: str = "",
-    table: str = "",
+    counted: tuple[Of, str], by: By | None, heading: str, averaging: str, *, mean: str = "", table: str = ""
 ) -> dict[str, Definition]:
-    """The metadata of a field of `SetScores`."""
+    """The metadata of a field of `SetScores`: how it follows from which counts, and the rest of its `Definition`."""
+    of, needs = counted
     mean = mean or f"mean over the classes, absent ones skipped; {averaging}"
     return {"definition": Definition(of, tuple(needs.split()), by, heading, averaging, mean, table)}
 
 
-def _ratio(name: str, axis: int = -2) -> Of:
+def _ratio(name: str, axis: int = -2) -> tuple[Of, str]:
     """Of the two counts along an axis."""
 
     def of(counts: SetCounts, label_space: LabelSpace | None, absent: Absent) -> Shares:
         part, whole = np.moveaxis(counts.arrays()[name], axis, 0)
         return share(part, whole, absent_score(absent))
 
-    return of
+    return of, name
 
 
-def _mean(name: str) -> Of:
+def _mean(name: str) -> tuple[Of, str]:
     """Of the images' own scores."""
-    return lambda counts, label_space, absent: mean_of_images(counts.arrays()[name], counts.images, absent)
+    return lambda counts, _, absent: mean_of_images(counts.arrays()[name], counts.images, absent), name
 
 
-def _rate(which: int) -> Of:
+def _rate(which: int) -> tuple[Of, str]:
     """Precision, recall or F of all boundary pixels together."""
 
     def of(counts: SetCounts, label_space: LabelSpace | None, absent: Absent) -> Shares:
         held = counts.arrays()
         return boundary_rates(held["boundary"], held["matched"], absent)[which]
 
-    return of
+    return of, "boundary matched"
 
 
-def _confused(score: Callable[[Counts], Any]) -> Of:
-    """Of the confusion; absent classes have no score, whatever the rule."""
-    return lambda counts, label_space, absent: score(as_square(counts.arrays()["confusion"]))
-
-
-def _class_accuracy(confusion: Counts) -> Shares:
-    return class_accuracy(confusion)[:-1]
+def _confused(score: Callable[[Counts], Any]) -> tuple[Of, str]:
+    """Of the confusion, with "no class" as a class; absent classes have no score, whatever the rule."""
+    return lambda counts, _, absent: score(_as_square(counts.arrays()["confusion"])), "confusion"
 
 
 def _category_iou(counts: SetCounts, label_space: LabelSpace | None, absent: Absent) -> list[float]:
@@ -125,24 +115,26 @@ def _category_iou(counts: SetCounts, label_space: LabelSpace | None, absent: Abs
         return list(category_iou(confusion[:, :-1], label_space).values())
     nothing = LabelClass("(no class)", (0, 0, 0), ())  # of no category, so it is wrong in all of them
     with_nothing = replace(label_space, classes=(*label_space.classes, nothing))
-    return list(category_iou(as_square(confusion), with_nothing).values())
+    return list(category_iou(_as_square(confusion), with_nothing).values())
 
 
-def _official(counts: SetCounts, label_space: LabelSpace | None) -> CityscapesScores:
-    held = counts.arrays()
-    return cityscapes_scores(CityscapesCounts.from_units(held["raw_confusion"], held["instances"]), label_space)
+def _as_square(confusion: Array) -> Counts:
+    """A (K, K + 1) table as (K + 1, K + 1): "no class" as a class that is nowhere true."""
+    return np.pad(confusion, ((0, 1), (0, 0)))
 
 
-def _iiou(counts: SetCounts, label_space: LabelSpace | None, absent: Absent) -> list[float]:
-    assert label_space is not None
-    scores = _official(counts, label_space).class_iiou
-    return [scores[name] for name in label_space.class_names]
+def _official(by: By) -> tuple[Of, str]:
+    """Instance-weighted, by the rules of the Cityscapes evaluation."""
 
+    def of(counts: SetCounts, label_space: LabelSpace | None, absent: Absent) -> list[float]:
+        assert label_space is not None
+        held = counts.arrays()
+        scores = cityscapes_scores(CityscapesCounts.from_units(held["raw_confusion"], held["instances"]), label_space)
+        if by == "class":
+            return [scores.class_iiou[name] for name in label_space.class_names]
+        return [scores.category_iiou[name] for name in label_space.categories]
 
-def _category_iiou(counts: SetCounts, label_space: LabelSpace | None, absent: Absent) -> list[float]:
-    assert label_space is not None
-    scores = _official(counts, label_space).category_iiou
-    return [scores[name] for name in label_space.categories]
+    return of, "raw_confusion instances"
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,18 +169,16 @@ class SetScores:
     iou: ByClass = field(
         metadata=_is(
             _ratio("overlap"),
-            "overlap",
             "class",
             "IoU",
             _PIXELS,
             mean="mean over the classes of the IoU over the whole set; absent classes skipped",
         )
     )
-    pixel_accuracy: float = field(metadata=_is(_confused(pixel_accuracy), "confusion", None, "pixels right", _PIXELS))
+    pixel_accuracy: float = field(metadata=_is(_confused(pixel_accuracy), None, "pixels right", _PIXELS))
     boundary_f: ByRadius = field(
         metadata=_is(
             _mean("f_images"),
-            "f_images",
             "radius",
             "F",
             "mean over images, absent classes skipped",
@@ -199,44 +189,40 @@ class SetScores:
     images: int
     class_accuracy: ByClass = field(
         default_factory=dict,
-        metadata=_is(_confused(_class_accuracy), "confusion", "class", "accuracy", _PIXELS, table=_REGIONS),
+        metadata=_is(
+            _confused(lambda confusion: class_accuracy(confusion)[:-1]), "class", "accuracy", _PIXELS, table=_REGIONS
+        ),
     )
     frequency_weighted_iou: float = field(
         default=math.nan,
         metadata=_is(
             _confused(frequency_weighted_iou),
-            "confusion",
             None,
             "frequency-weighted IoU",
             "IoU over the whole set, weighted with the classes' shares of the labelled pixels",
         ),
     )
     category_iou: ByClass = field(
-        default_factory=dict, metadata=_is(_category_iou, "confusion", "category", "IoU", _PIXELS, table=_CATEGORIES)
+        default_factory=dict, metadata=_is((_category_iou, "confusion"), "category", "IoU", _PIXELS, table=_CATEGORIES)
     )
     boundary_iou: ByClass = field(
         default_factory=dict,
         metadata=_is(
             _ratio("boundary_iou"),
-            "boundary_iou",
             "class",
             "Boundary IoU",
             "pixels within 2 % of the diagonal of the masks' contours, counted over the whole set",
             table=_REGIONS,
         ),
     )
-    iiou: ByClass = field(
-        default_factory=dict, metadata=_is(_iiou, "raw_confusion instances", "class", "iIoU", _OBJECTS)
-    )
+    iiou: ByClass = field(default_factory=dict, metadata=_is(_official("class"), "class", "iIoU", _OBJECTS))
     category_iiou: ByClass = field(
-        default_factory=dict,
-        metadata=_is(_category_iiou, "raw_confusion instances", "category", "iIoU", _OBJECTS, table=_CATEGORIES),
+        default_factory=dict, metadata=_is(_official("category"), "category", "iIoU", _OBJECTS, table=_CATEGORIES)
     )
     boundary_precision: ByRadius = field(
         default_factory=dict,
         metadata=_is(
             _mean("precision_images"),
-            "precision_images",
             "radius",
             "P",
             "mean over the images in which the class is predicted",
@@ -245,32 +231,21 @@ class SetScores:
     )
     boundary_recall: ByRadius = field(
         default_factory=dict,
-        metadata=_is(
-            _mean("recall_images"),
-            "recall_images",
-            "radius",
-            "R",
-            "mean over the images that show the class",
-            table=_RATES,
-        ),
+        metadata=_is(_mean("recall_images"), "radius", "R", "mean over the images that show the class", table=_RATES),
     )
     boundary_precision_set: ByRadius = field(
-        default_factory=dict,
-        metadata=_is(_rate(0), "boundary matched", "radius", "P", _BOUNDARIES, table=_RATES_OF_SET),
+        default_factory=dict, metadata=_is(_rate(0), "radius", "P", _BOUNDARIES, table=_RATES_OF_SET)
     )
     boundary_recall_set: ByRadius = field(
-        default_factory=dict,
-        metadata=_is(_rate(1), "boundary matched", "radius", "R", _BOUNDARIES, table=_RATES_OF_SET),
+        default_factory=dict, metadata=_is(_rate(1), "radius", "R", _BOUNDARIES, table=_RATES_OF_SET)
     )
     boundary_f_set: ByRadius = field(
-        default_factory=dict,
-        metadata=_is(_rate(2), "boundary matched", "radius", "F", _BOUNDARIES, table=_RATES_OF_SET),
+        default_factory=dict, metadata=_is(_rate(2), "radius", "F", _BOUNDARIES, table=_RATES_OF_SET)
     )
     trimap_iou: ByRadius = field(
         default_factory=dict,
         metadata=_is(
             _ratio("trimap", -3),
-            "trimap",
             "radius",
             "trimap IoU",
             "pixels in the band around the true boundaries, counted over the whole set",
@@ -281,7 +256,6 @@ class SetScores:
         default_factory=dict,
         metadata=_is(
             _ratio("distance", -3),
-            "distance",
             "crop",
             "crop",
             "pixels inside the crop around the vanishing point, counted over the whole set",
@@ -346,8 +320,3 @@ DEFINITIONS: Mapping[str, Definition] = MappingProxyType(
     {entry.name: entry.metadata["definition"] for entry in fields(SetScores) if "definition" in entry.metadata}
 )
 """What each score is, by the name of its field."""
-
-
-def as_square(confusion: Array) -> Counts:
-    """A (K, K + 1) table as (K + 1, K + 1): "no class" as a class that is nowhere true."""
-    return np.pad(confusion, ((0, 1), (0, 0)))

@@ -1,29 +1,46 @@
-"""HTML pages from templates that stand beside the code that fills them."""
+"""What all pages are made of: one base template with its style and policy, parts, and one chart.
+
+A page is one HTML file that holds all it shows. Its content security policy says so to the browser: styles of its own,
+pictures inside it, and nothing else, neither scripts nor anything from outside.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
-__all__ = ["css_colour", "page_template"]
+from crispseg.labels import LabelSpace
+from crispseg.pictures import to_data_uri
+from crispseg.pictures.colour import Picture
+
+__all__ = ["class_colours", "css_colour", "line_chart", "panel_values", "render_page"]
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_LINE_COLOURS = ("accent", "base")
 
 
-def page_template(path: Path) -> jinja2.Template:
-    """A template that escapes all that it is given; a value that it lacks is an error.
+def render_page(template: str, **values: Any) -> str:
+    """Fill a template of this room, which extends ``base.html.j2``; it escapes all that it is given.
 
     Args:
-        path: of the file; others in its folder may be included.
+        template: its file's name.
+        values: of its names; one that it lacks is an error.
+
+    Returns:
+        A whole HTML document.
     """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(path.parent),
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(path.name)
+    return environment.get_template(template).render(policy=_POLICY, **values)
 
 
 def css_colour(rgb: Iterable[int]) -> str:
@@ -34,3 +51,68 @@ def css_colour(rgb: Iterable[int]) -> str:
         '#ff8000'
     """
     return "#" + "".join(f"{int(value):02x}" for value in rgb)
+
+
+def class_colours(label_space: LabelSpace) -> list[dict[str, str]]:
+    """Names and colours of the classes, for the legend and the rows of tables."""
+    named = zip(label_space.class_names, label_space.palette, strict=False)
+    return [{"name": name, "colour": css_colour(rgb)} for name, rgb in named]
+
+
+def panel_values(picture: Picture, caption: str, note: str = "", *, photo: bool) -> dict[str, Any]:
+    """A picture with its caption; whether a browser may smooth it when it enlarges it: label maps keep hard pixels."""
+    height, width = picture.shape[:2]
+    size = {"width": width, "height": height}
+    return {"caption": caption, "note": note, "photo": photo, "uri": to_data_uri(picture), **size}
+
+
+def line_chart(
+    lines: Mapping[str, Mapping[float, float]], unit: str = "", ceiling: float = 1.0
+) -> dict[str, Any] | None:
+    """Shares over places as SVG coordinates.
+
+    Args:
+        lines: up to two, by their names: place → share, NaN where there is none.
+        unit: behind the places.
+        ceiling: the share at the top, in (0, 1].
+
+    Returns:
+        The values of ``chart`` in ``parts.html.j2``; None where there is less than a line to draw.
+
+    Example:
+        >>> chart = line_chart({"mean": {1: 0.5, 3: 1.0}}, " px")
+        >>> [(point["x"], point["y"], point["text"]) for point in chart["lines"][0]["points"]]
+        [(56.0, 115.0, '50.0'), (704.0, 14.0, '100.0')]
+        >>> line_chart({"mean": {1: 0.5}}) is None
+        True
+    """
+    places = sorted(set().union(*lines.values()))
+    if len(places) < 2:
+        return None
+    width, height, left, right, top, bottom = 720, 260, 56, 704, 14, 216
+
+    def x(place: float) -> float:
+        return round(left + (right - left) * (place - places[0]) / (places[-1] - places[0]), 1)
+
+    def y(share: float) -> float:
+        return round(bottom - (bottom - top) * share / ceiling, 1)
+
+    drawn = []
+    for (name, shares), colour in zip(lines.items(), _LINE_COLOURS, strict=False):
+        known = [(place, shares[place]) for place in places if place in shares and not math.isnan(shares[place])]
+        points = [{"x": x(place), "y": y(share), "text": f"{100 * share:.1f}"} for place, share in known]
+        if points:
+            drawn.append({"name": name, "colour": colour, "points": points})
+    if not drawn:
+        return None
+    step = max(1, math.ceil((len(places) - 1) / 8))  # no more ticks than there is room for
+    grid = [ceiling * part / 4 for part in range(5)]
+    return {
+        "width": width,
+        "height": height,
+        "left": left,
+        "right": right,
+        "grid": [{"y": y(share), "text": f"{100 * share:.0f} %"} for share in grid],
+        "ticks": [{"x": x(place), "text": f"{place:g}{unit}"} for place in places[::step]],
+        "lines": drawn,
+    }

@@ -8,20 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from crispseg.evaluation import Scores
 from crispseg.labels import LabelSpace
-from crispseg.pages.base import css_colour, page_template
-from crispseg.pictures import to_data_uri
+from crispseg.pages.base import class_colours, line_chart, panel_values, render_page
+from crispseg.pictures.colour import Picture
 
 __all__ = ["Panel", "Scene", "SystemResult", "render_report"]
-
-Picture = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -103,13 +97,14 @@ def render_report(
     systems = [result] if baseline is None else [result, baseline]
     radii = sorted(result.scores.boundary_f)
     shown_radius = radii[0]
-    colours = {name: css_colour(label_space.palette[i]) for i, name in enumerate(label_space.class_names)}
-    return page_template(Path(__file__).with_name("demo.html.j2")).render(
+    classes = class_colours(label_space)
+    return render_page(
+        "demo.html.j2",
         title=f"{result.title} on toy streets",
         lead=lead,
         idea=idea,
         tiles=_tiles(result, baseline, shown_radius),
-        classes=[{"name": name, "colour": colour} for name, colour in colours.items()],
+        classes=classes,
         scenes=[_scene_values(scene) for scene in scenes],
         scenes_note=scenes_note,
         compared=baseline is not None,
@@ -117,14 +112,15 @@ def render_report(
         headings=["IoU", f"boundary F within {shown_radius:g} px"],
         rows=[
             {
-                "name": name,
-                "colour": colour,
+                **entry,
                 "cells": [
-                    _cell(_iou(result, name), _iou(baseline, name)),
-                    _cell(_boundary(result, shown_radius, name), _boundary(baseline, shown_radius, name)),
+                    _cell(_iou(result, entry["name"]), _iou(baseline, entry["name"])),
+                    _cell(
+                        _boundary(result, shown_radius, entry["name"]), _boundary(baseline, shown_radius, entry["name"])
+                    ),
                 ],
             }
-            for name, colour in colours.items()
+            for entry in classes
         ],
         means=[
             _cell(_known(result.scores.mean_iou), _known(baseline.scores.mean_iou) if baseline else None),
@@ -164,24 +160,10 @@ def _tiles(result: SystemResult, baseline: SystemResult | None, radius: float) -
 
 
 def _scene_values(scene: Scene) -> dict[str, Any]:
-    def values(panel: Panel) -> dict[str, Any]:
-        height, width = panel.picture.shape[:2]
-        uri = to_data_uri(panel.picture)
-        return {
-            "caption": panel.caption,
-            "note": panel.note,
-            "photo": panel.smooth,
-            "uri": uri,
-            "width": width,
-            "height": height,
-        }
+    def values(panels: Sequence[Panel]) -> list[dict[str, Any]]:
+        return [panel_values(panel.picture, panel.caption, panel.note, photo=panel.smooth) for panel in panels]
 
-    return {
-        "name": scene.name,
-        "note": scene.note,
-        "panels": [values(panel) for panel in scene.panels],
-        "maps": [values(panel) for panel in scene.maps],
-    }
+    return {"name": scene.name, "note": scene.note, "panels": values(scene.panels), "maps": values(scene.maps)}
 
 
 def _cell(value: float | None, baseline: float | None) -> dict[str, Any]:
@@ -222,36 +204,10 @@ def _mean_boundary(system: SystemResult | None, radius: float) -> float | None:
 
 
 def _curve(systems: Sequence[SystemResult]) -> dict[str, Any] | None:
-    """Lines of validation mIoU over epochs as SVG coordinates; None where there is less than a line to draw."""
+    """Validation mIoU over the epochs; None where there is less than a line to draw."""
     if any(len(system.curve) < 2 for system in systems):
         return None
-    width, height, left, right, top, bottom = 720, 240, 48, 704, 14, 204
-    last_epoch = max(epoch for system in systems for epoch, _ in system.curve)
-    first_epoch = min(epoch for system in systems for epoch, _ in system.curve)
     highest = max(share for system in systems for _, share in system.curve)
-    ceiling = min(1.0, math.ceil(highest * 5 + 0.01) / 5)
-
-    def x(epoch: int) -> float:
-        return round(left + (right - left) * (epoch - first_epoch) / (last_epoch - first_epoch), 1)
-
-    def y(share: float) -> float:
-        return round(bottom - (bottom - top) * share / ceiling, 1)
-
-    step = max(1, math.ceil((last_epoch - first_epoch) / 8))
-    return {
-        "width": width,
-        "height": height,
-        "left": left,
-        "right": right,
-        "label": "mean IoU on the validation images after each epoch",
-        "grid": [{"y": y(ceiling * part / 4), "text": f"{100 * ceiling * part / 4:.0f} %"} for part in range(5)],
-        "ticks": [{"x": x(epoch), "text": str(epoch)} for epoch in range(first_epoch, last_epoch + 1, step)],
-        "lines": [
-            {
-                "name": system.title,
-                "colour": colour,
-                "points": " ".join(f"{x(epoch)},{y(share)}" for epoch, share in system.curve),
-            }
-            for system, colour in zip(systems, ("accent", "base"), strict=False)
-        ],
-    }
+    return line_chart(
+        {system.title: dict(system.curve) for system in systems}, ceiling=min(1.0, math.ceil(highest * 5 + 0.01) / 5)
+    )

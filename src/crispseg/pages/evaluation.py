@@ -22,25 +22,14 @@ from crispseg.evaluation.scoring import Evaluation
 from crispseg.evaluation.totals import Totals
 from crispseg.io import atomic_write
 from crispseg.labels import LabelSpace
-from crispseg.pages.base import css_colour, page_template
+from crispseg.metrics.table import DEFINITIONS
+from crispseg.pages.base import class_colours, line_chart, panel_values, render_page
 
 __all__ = ["render_report", "write_pages"]
 
 _PICTURE_WIDTH = 640
 _PROBLEMS_SHOWN = 100
 _NUMBERS_UP_TO = 30  # classes whose confusion has room for numbers
-_RULES = (
-    "iou",
-    "iiou",
-    "boundary_f",
-    "class_accuracy",
-    "boundary_iou",
-    "trimap_iou",
-    "boundary_precision",
-    "boundary_recall",
-    "distance_iou",
-)
-_LINE_COLOURS = ("accent", "base")
 
 
 def write_pages(evaluation: Evaluation, folder: str | os.PathLike[str]) -> None:
@@ -63,32 +52,31 @@ def render_report(evaluation: Evaluation) -> str:
     scores, totals, problems = evaluation.scores, evaluation.totals, evaluation.problems
     examples = [(name, iou, evaluation.images.example(name)) for name, iou in totals.worst()]
     space = totals.settings.label_space
-    columns = _columns(scores)
-    return page_template(Path(__file__).with_name("evaluation.html.j2")).render(
+    columns, classes = _columns(scores), class_colours(space)
+    return render_page(
+        "evaluation.html.j2",
         summary=scores.summary(),
         tiles=_tiles(scores),
         headings=list(columns),
         rows=[
-            {
-                "name": name,
-                "colour": css_colour(space.palette[index]),
-                "cells": [_share(by_class[name]) for by_class in columns.values()],
-            }
-            for index, name in enumerate(space.class_names)
+            {**entry, "cells": [_share(by_class[entry["name"]]) for by_class in columns.values()]} for entry in classes
         ],
         means=[_share(mean_of(by_class)) for by_class in columns.values()],
-        boundary_curve=_curve(
+        boundary_curve=line_chart(
             {
                 "mean over images": scores.mean_boundary_f,
                 "counted over the whole set": {r: mean_of(by_class) for r, by_class in scores.boundary_f_set.items()},
             },
+            " px",
         ),
-        distance_curve=_curve({"counted over the whole set": scores.mean_distance_iou}),
+        distance_curve=line_chart({"counted over the whole set": scores.mean_distance_iou}, " px"),
         confusion=_confusion(totals, space),
-        classes=[{"name": name, "colour": css_colour(space.palette[i])} for i, name in enumerate(space.class_names)],
+        classes=classes,
         scenes=[_scene(name, iou, example, space) for name, iou, example in examples],
         details=[(title, rows[0], rows[1:]) for title, rows in scores.detail_tables().items()],
-        rules=[(name.replace("_", " "), scores.averaging[name]) for name in _RULES if getattr(scores, name)],
+        rules=[
+            (name.replace("_", " "), entry.averaging) for name, entry in DEFINITIONS.items() if _is_scored(scores, name)
+        ],
         facts=_facts(totals.settings.source, space),
         problems=[(problem.where, f"{problem.kind}: {problem.detail}") for problem in problems[:_PROBLEMS_SHOWN]],
         more_problems=max(0, len(problems) - _PROBLEMS_SHOWN),
@@ -107,7 +95,8 @@ def _tiles(scores: Scores) -> list[dict[str, str]]:
         "class accuracy": mean_of(scores.class_accuracy),
         "pixels right": scores.pixel_accuracy,
     }
-    return [{"name": name, "value": format_percent(share)} for name, share in shares.items() if not math.isnan(share)]
+    known = {name: share for name, share in shares.items() if not math.isnan(share)}
+    return [{"name": name, "value": format_percent(share), "unit": "%"} for name, share in known.items()]
 
 
 def _columns(scores: Scores) -> dict[str, Mapping[str, float]]:
@@ -121,38 +110,6 @@ def _columns(scores: Scores) -> dict[str, Mapping[str, float]]:
 def _share(share: float) -> dict[str, str | None]:
     """A share in words, and as the width of its bar; none where there is no score."""
     return {"text": format_percent(share), "width": None if math.isnan(share) else f"{100 * share:.1f}"}
-
-
-def _curve(lines: Mapping[str, Mapping[float, float]]) -> dict[str, Any] | None:
-    """Shares over pixels, by the lines' names, as SVG coordinates; None where there is less than a line to draw."""
-    places = sorted(set().union(*lines.values()))
-    if len(places) < 2:
-        return None
-    width, height, left, right, top, bottom = 720, 260, 56, 704, 14, 216
-
-    def x(place: float) -> float:
-        return round(left + (right - left) * (place - places[0]) / (places[-1] - places[0]), 1)
-
-    def y(share: float) -> float:
-        return round(bottom - (bottom - top) * share, 1)
-
-    drawn = []
-    for (name, shares), colour in zip(lines.items(), _LINE_COLOURS, strict=False):
-        known = [(place, shares[place]) for place in places if place in shares and not math.isnan(shares[place])]
-        points = [{"x": x(place), "y": y(share), "text": format_percent(share)} for place, share in known]
-        if points:
-            drawn.append({"name": name, "colour": colour, "points": points})
-    if not drawn:
-        return None
-    return {
-        "width": width,
-        "height": height,
-        "left": left,
-        "right": right,
-        "grid": [{"y": y(part / 4), "text": f"{25 * part} %"} for part in range(5)],
-        "ticks": [{"x": x(place), "text": f"{place:g} px"} for place in places],
-        "lines": drawn,
-    }
 
 
 def _confusion(totals: Totals, space: LabelSpace) -> dict[str, Any]:
@@ -193,15 +150,11 @@ def _scene(name: str, iou: float, example: Example, space: LabelSpace) -> dict[s
         "prediction": pictures.colourise(example.prediction, space.palette),
         "errors": pictures.error_map(example.prediction, example.labels),
     }
-    panels = []
-    for caption, picture in drawn.items():
-        small = _small(picture, smooth=caption in ("image", "errors"))
-        height, width = small.shape[:2]
-        panels.append(
-            {"caption": caption, "uri": pictures.to_data_uri(small), "width": width, "height": height}
-            | {"photo": caption == "image"}
-        )
-    return {"name": name, "note": f"mean IoU of its classes {format_percent(iou)} %", "panels": panels}
+    panels = [
+        panel_values(_small(picture, smooth=caption in ("image", "errors")), caption, photo=caption == "image")
+        for caption, picture in drawn.items()
+    ]
+    return {"name": name, "note": f"mean IoU of its classes {format_percent(iou)} %", "panels": panels, "maps": []}
 
 
 def _small(picture: npt.NDArray[np.uint8], smooth: bool) -> npt.NDArray[np.uint8]:
@@ -214,6 +167,11 @@ def _small(picture: npt.NDArray[np.uint8], smooth: bool) -> npt.NDArray[np.uint8
         picture, size, interpolation=cv2.INTER_AREA if smooth else cv2.INTER_NEAREST
     )
     return resized
+
+
+def _is_scored(scores: Scores, name: str) -> bool:
+    value = getattr(scores, name)
+    return not math.isnan(value) if isinstance(value, float) else bool(value)
 
 
 def _facts(source: Mapping[str, Any], space: LabelSpace) -> list[tuple[str, str]]:
