@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
@@ -77,6 +79,16 @@ def read_values(file: RecipeFile) -> dict[str, Any]:
     Raises:
         ConfigError: if it is not text, not YAML, not a mapping, or has a key twice.
     """
+    return _read(file) if file.path else deepcopy(_read_once(file))
+
+
+@cache
+def _read_once(file: RecipeFile) -> dict[str, Any]:
+    """A packaged recipe's: many build on the same few, and YAML is slow."""
+    return _read(file)
+
+
+def _read(file: RecipeFile) -> dict[str, Any]:
     try:
         text = read_text(file.path, MAX_YAML_BYTES) if file.path else file.source.read_text(encoding="utf-8")
         values = parse_yaml(text)
@@ -109,7 +121,9 @@ def parse_value(text: str, label: str) -> Any:
         raise ConfigError(f"{label}: {text[:100]!r} is not a YAML value: {error}") from error
 
 
+@cache
 def _packaged() -> dict[str, Traversable]:
+    """The packaged recipes: they do not change while a process runs."""
     return dict(_walk(resources.files("crispseg.recipes"), ""))
 
 
