@@ -8,7 +8,7 @@ from crispseg.errors import ConfigError
 from crispseg.recipes import load_recipe, save_recipe
 from crispseg.train import fit
 from crispseg.train.complete import completed
-from crispseg.train.folder import claim_folder
+from crispseg.train.folder import claimed_folder
 
 # The loss and data sections that version 0.1 wrote for every system and layout.
 LOSS_0_1 = {
@@ -61,10 +61,14 @@ def test_a_run_of_version_0_1_goes_on(head, tmp_path):
     written["loss"], written["data"] = LOSS_0_1, {**written["data"], **DATA_0_1}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(written))
     again = Recipe(model={"head": head}, data={"layout": "camvid"})
-    assert claim_folder(tmp_path, completed(again), resume=True, from_previous=False) is None
+    with claimed_folder(tmp_path, completed(again), resume=True, from_previous=False) as checkpoint:
+        assert checkpoint is None
     other = completed(Recipe(model={"head": head}, data={"layout": "camvid"}, loss={"auxiliary_weight": 1}))
-    with pytest.raises(ConfigError, match=r"loss.auxiliary_weight was 0.4 and is now 1.0"):
-        claim_folder(tmp_path, other, resume=True, from_previous=False)
+    with (
+        pytest.raises(ConfigError, match=r"loss.auxiliary_weight was 0.4 and is now 1.0"),
+        claimed_folder(tmp_path, other, resume=True, from_previous=False),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(
