@@ -7,6 +7,7 @@ is enough for forks; `data_worker` is for workers that are started in another wa
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
@@ -24,20 +25,18 @@ def data_worker() -> None:
         cv2.setNumThreads(0)
 
 
-def end_with_parent(parent: int) -> None:
-    """Let the kernel kill this process when its parent has gone, however that went; on Linux.
+def end_with_parent() -> None:
+    """Let the kernel kill this process, a worker, when its parent has gone, however that went; on Linux.
 
-    A worker that waits for its parent's next order would wait for ever, and hold memory and files.
-
-    Args:
-        parent: its process id, as it was before this process was made.
+    A worker that waits for its parent's next order may wait for ever, and hold memory and files.
     """
     if not sys.platform.startswith("linux"):
         return
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it has gone in between
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():  # it has gone in between
         os._exit(1)
 
 

@@ -8,6 +8,8 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from multiprocessing.util import Finalize
+from types import FrameType
 from typing import TypedDict
 
 import numpy as np
@@ -211,26 +213,41 @@ def _name_absent_classes(names: Sequence[str], classes: ClassIndex) -> None:
 
 def _loader(dataset: SegmentationDataset, batches: EpochBatches | list[list[int]], recipe: Recipe) -> DataLoader[Item]:
     workers = min(recipe.data.workers, len(batches))
-    return DataLoader(
+    is_over = torch.zeros(1, dtype=torch.bool).share_memory_()  # type: ignore[no-untyped-call] # as torch has it
+    loader = DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
-        worker_init_fn=partial(_belong_to, os.getpid()),
+        worker_init_fn=partial(_belong_to_the_main_process, is_over),
         generator=torch.Generator(),  # so that making an iterator draws nothing from the global generator
     )
+    Finalize(loader, is_over.fill_, (True,), exitpriority=0)  # or, at the exit, before the workers are told to end
+    return loader
 
 
-def _belong_to(main: int, worker: int) -> None:
+def _belong_to_the_main_process(is_over: torch.Tensor, worker: int) -> None:
     """Terminals and job schedulers signal every process; workers must live on until the main one has saved.
 
-    They end when it tells them to, or with it.
+    They end when it tells them to, or with it. At its exit Python tells them by SIGTERM, and waits.
+
+    Args:
+        is_over: in shared memory, whether the main process needs its workers no more.
+        worker: number of this one.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
-        signal.signal(number, signal.SIG_IGN)
-    end_with_parent(main)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if is_over:
+            os._exit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    end_with_parent()
+    end(signal.SIGTERM, None)  # it may have been sent before this
 
 
 @contextlib.contextmanager
