@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from crispseg.cli import app
-from crispseg.evaluation import folders
+from crispseg.evaluation.journal import Journal
 from crispseg.io import write_png
 
 TABLE = "classes:\n  - {name: ground, ids: [3]}\n  - {name: sky, ids: [5]}\nignore_ids: [9]\n"
@@ -96,20 +96,21 @@ def test_options_that_do_not_fit_are_named(arguments: list[str], named: str):
     assert named in error_line(invoke(*arguments))
 
 
-def test_ctrl_c_says_how_to_go_on(scene: Path, monkeypatch: pytest.MonkeyPatch):
-    score_image, scored = folders.score_image, []
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_says_how_to_go_on(scene: Path, monkeypatch: pytest.MonkeyPatch, number: int):
+    append, appended = Journal.append, []
 
-    def stop_at_third(*arguments):
-        if len(scored) == 2:
-            raise KeyboardInterrupt
-        scored.append(score_image(*arguments))
-        return scored[-1]
+    def stop_at_third(self, record):
+        appended.append(record)
+        if len(appended) == 3:
+            os.kill(os.getpid(), number)
+        append(self, record)
 
-    monkeypatch.setattr(folders, "score_image", stop_at_third)
+    monkeypatch.setattr(Journal, "append", stop_at_third)
     asked = [*options(scene), "--out", scene / "out", "--workers", 1]
     result = invoke(*asked)
-    assert result.exit_code == 130
-    assert "stopped after 2 of 4 images" in result.stderr
+    assert result.exit_code == 128 + number
+    assert "2 of 4 images are scored; the same command with --resume goes on" in result.stderr
     monkeypatch.undo()
     assert "--resume" in error_line(invoke(*asked))
     assert invoke(*asked, "--resume").exit_code == 0

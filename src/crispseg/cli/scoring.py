@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crispseg.cli.console import make_progress, out_console, print_error, print_table
+from crispseg.cli.console import make_progress, out_console, print_table
 from crispseg.errors import ConfigError
+from crispseg.stopping import StopSignals
 
 if TYPE_CHECKING:
     from crispseg.evaluation import Scores
@@ -71,22 +72,21 @@ def score_and_show(score: Callable[..., Scores], title: str, out: Path | None, *
 
     if out is not None:
         options["report"] = partial(_write_pages, out)
-    with make_progress() as progress:
+    reached = "nothing is scored yet"
+
+    def what_stands() -> str:
+        can_resume = out is not None and (out / _WRITTEN[0]).exists()
+        return f"{reached}; the same command {'with --resume goes on' if can_resume else 'begins anew'}"
+
+    with StopSignals(what_stands), make_progress() as progress:
         task = progress.add_task("scoring", total=None)
-        reached: list[tuple[int, int]] = []
 
         def show(done: int, total: int) -> None:
+            nonlocal reached
             progress.update(task, completed=done, total=total)
-            reached[:] = [(done, total)]
+            reached = f"{done} of {total} images are scored"
 
-        try:
-            scores = score(progress=show, out=out, **options)
-        except KeyboardInterrupt:
-            if out is not None and reached:
-                print_error(
-                    f"stopped after {reached[0][0]} of {reached[0][1]} images; the same command with --resume goes on"
-                )
-            raise
+        scores = score(progress=show, out=out, **options)
 
     console = out_console()
     for table in (scores_table(scores, f"{title}, in %"), *extra_tables(scores)):
