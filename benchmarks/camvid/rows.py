@@ -231,7 +231,10 @@ PROTOCOLS: dict[str, Protocol] = {
                 "pretrained": True,
             }
         },
-        ("pspnet", "gff", "gff_dfp", "deeplabv3plus", "deeplabv3plus_decoupled", "gscnn"),
+        (
+            *("pspnet", "gff", "gff_dfp", "deeplabv3plus", "deeplabv3plus_decoupled"),
+            *("deeplabv3plus_decoupled_letter", "gscnn", "gscnn_letter"),
+        ),
         _pretrained(_values((180, 240), epochs=6, batch_size=4, validate_every=3, workers=0)),
         start="ImageNet weights",
     ),
