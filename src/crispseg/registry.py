@@ -39,9 +39,9 @@ class Registry(Mapping[str, T], Generic[T]):
         >>> numbers = Registry("number", {"half": "fractions:Fraction"}, given=["numerator"])
         >>> numbers["half"](1, 2), list(numbers), numbers.options("half")
         (Fraction(1, 2), ['half'], ('denominator',))
-        >>> numbers.find("halb", "recipe.number")
+        >>> numbers.find("halb", "recipe.number")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        crispseg.errors.ConfigError: recipe.number: unknown number 'halb'; did you mean 'half'? Known: half
+        crispseg.errors.ConfigError: recipe.number: unknown number 'halb'; did you mean 'half'? Known: half; ...
     """
 
     def __init__(
@@ -93,7 +93,9 @@ class Registry(Mapping[str, T], Generic[T]):
         """
         if not self.knows(name):
             kind = "" if key == self.kind else f"{self.kind} "
-            raise ConfigError(f"{key}: unknown {kind}{name!r}; {nearest_name(name, [*self, *also])}")
+            raise ConfigError(
+                f"{key}: unknown {kind}{name!r}; {nearest_name(name, [*self, *also])}; one of a plugin needs --plugin"
+            )
         return self[name]
 
     def register(self, name: str, part: T, taken: Collection[str] = ()) -> None:
@@ -181,6 +183,9 @@ class Registry(Mapping[str, T], Generic[T]):
             for option, value in options.items()
             if value is not None and (option in parameters or not self._is_default(option, value))
         }
+        for option in own:
+            if option not in parameters and self.takers(option):
+                raise ConfigError(f"{self._unknown_option(name, option, key)}, or set it to null if a base has it")
         defaults = {option: parameter.default for option, parameter in parameters.items() if option not in own}
         for option, default in defaults.items():
             if default is inspect.Parameter.empty:

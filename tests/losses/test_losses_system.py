@@ -181,9 +181,9 @@ def test_regularisers_of_no_weight_are_left_out():
 
 
 def test_an_unknown_loss_is_an_error_that_names_the_nearest():
-    with pytest.raises(ConfigError, match=r"loss of the head: unknown 'gscn'; did you mean 'gscnn'\?"):
+    with pytest.raises(ConfigError, match=r"loss of the head: unknown loss 'gscn'; did you mean 'gscnn'\?"):
         build_loss("gscn", LossConfig(), 4)
-    with pytest.raises(ConfigError, match=r"loss.system: unknown 'decuopled'; did you mean 'decoupled'\?"):
+    with pytest.raises(ConfigError, match=r"loss.system: unknown loss 'decuopled'; did you mean 'decoupled'\?"):
         build_loss("gscnn", LossConfig(system="decuopled"), 4)
     assert type(build_loss("gscnn", LossConfig(system="decoupled"), 4)).__name__ == "DecoupledLoss"
 

@@ -88,6 +88,14 @@ def test_another_layout_leaves_the_options_of_the_bases_behind(write):
     assert load_recipe("toy/gff", ["data.layout=toy_streets"]).data.options["toy_train_images"] == 320
 
 
+def test_an_unknown_layout_is_said_before_its_options(write):
+    path = write("data: {layout: night_streets, streets: 4}")
+    with pytest.raises(ConfigError, match=r"data.layout: unknown layout 'night_streets'.*needs --plugin"):
+        load_recipe(path)
+    with pytest.raises(ConfigError, match=r"override .*: data.layout: unknown layout 'camvit'; did you mean 'camvid'"):
+        load_recipe("camvid/gff", ["data.layout=camvit"])
+
+
 def test_overrides_reach_into_free_options(write):
     path = write("model: {head_options: {auxiliary: true, levels: [0, 1]}}")
     assert load_recipe(path, ["model.head_options.auxiliary=false"]).model.head_options == {

@@ -60,10 +60,11 @@ def test_a_run_of_version_0_1_goes_on(head, tmp_path):
     assert set(LOSS_0_1) > set(written["loss"])
     written["loss"], written["data"] = LOSS_0_1, {**written["data"], **DATA_0_1}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(written))
-    again = Recipe(model={"head": head}, data={"layout": "camvid"})
-    with claimed_folder(tmp_path, completed(again), resume=True, from_previous=False) as checkpoint:
+    again = completed(load_recipe(tmp_path / "recipe.yaml"))
+    assert again.loss.options.get("boundary_radius_px", 1) == 1  # whatever the default is now
+    with claimed_folder(tmp_path, again, resume=True, from_previous=False) as checkpoint:
         assert checkpoint is None
-    other = completed(Recipe(model={"head": head}, data={"layout": "camvid"}, loss={"auxiliary_weight": 1}))
+    other = completed(load_recipe(tmp_path / "recipe.yaml", ["loss.auxiliary_weight=1"]))
     with (
         pytest.raises(ConfigError, match=r"loss.auxiliary_weight was 0.4 and is now 1.0"),
         claimed_folder(tmp_path, other, resume=True, from_previous=False),
