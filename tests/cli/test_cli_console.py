@@ -25,7 +25,7 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("text", ODD)
+@pytest.mark.parametrize("text", ODD, ids=ascii)
 def test_text_is_shown_and_not_obeyed(text, capsys):
     table = Table(title=text)
     table.add_column(text)
