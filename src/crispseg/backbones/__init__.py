@@ -6,7 +6,7 @@ Any timm model with ``features_only`` (`TimmBackbone`), and the dilated WideResN
 
 from crispseg.backbones.base import Backbone
 from crispseg.backbones.build import build_backbone, list_backbones, register_backbone
-from crispseg.backbones.state_files import load_state, read_state
+from crispseg.backbones.state_files import check_state, load_state, read_state
 from crispseg.backbones.timm_backbone import TimmBackbone
 from crispseg.backbones.timm_norms import fused_batch_norm
 from crispseg.backbones.wide_resnet38 import WideResNet38
@@ -16,6 +16,7 @@ __all__ = [
     "TimmBackbone",
     "WideResNet38",
     "build_backbone",
+    "check_state",
     "fused_batch_norm",
     "list_backbones",
     "load_state",

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from crispseg.errors import WeightsError
+from crispseg.backbones.pickles import check_pickle
+from crispseg.errors import CrispsegError, WeightsError
 
-__all__ = ["load_state", "read_content", "read_state"]
+__all__ = ["check_state", "load_state", "read_content", "read_state"]
 
 _CONTAINERS = ("state_dict", "model")
 _SHOWN_DIFFERENCES = 10
@@ -50,9 +50,13 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     strange = [key for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if strange:
         raise WeightsError(
-            f"{path}: {len(strange)} entries are not named tensors, for instance {strange[0]!r}; a state dict, alone "
-            f"or under {' or '.join(map(repr, _CONTAINERS))}, was expected"
+            f"{path}: {len(strange)} entries are not named tensors, for instance {strange[0]!r:.100}; a state dict, "
+            f"alone or under {' or '.join(map(repr, _CONTAINERS))}, was expected"
         )
+    if odd := [
+        key for key, value in content.items() if value.layout != torch.strided or value.is_quantized or value.is_meta
+    ]:
+        raise WeightsError(f"{path}: {odd[0]!r:.100} is sparse, quantized or empty; plain tensors expected")
     prefix = "module." if all(key.startswith("module.") for key in content) else ""
     return {key.removeprefix(prefix): value for key, value in content.items()}
 
@@ -66,6 +70,7 @@ def read_content(path: Path) -> Any:
     try:
         if _is_safetensors(path):
             return load_file(path)
+        check_pickle(path)
         with torch.serialization.safe_globals(_NUMPY_SCALARS), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of unusual pickle protocols, which are then refused
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -77,10 +82,13 @@ def read_content(path: Path) -> Any:
             f"{path}: refused, because reading it would run code ({wanted[1] if wanted else 'a plain pickle'}) that "
             "nobody has checked; ask its author for the state dict alone, as torch.save or safetensors write it"
         ) from error
-    except (EOFError, KeyError, UnicodeError) as error:
-        raise WeightsError(f"{path}: {_NO_CHECKPOINT}") from error
-    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
+    except (CrispsegError, MemoryError):
+        raise
+    # On broken files torch's reader and ours raise whatever their steps happen to raise.
+    except Exception as error:
+        if isinstance(error, EOFError | LookupError | UnicodeError | AssertionError):  # says nothing to a user
+            raise WeightsError(f"{path}: {_NO_CHECKPOINT}") from error
+        reason = str(error).splitlines()[0].split(". ")[0][:200] if str(error) else type(error).__name__
         raise WeightsError(f"{path}: cannot be read as weights ({reason}); it is broken: fetch it again") from error
 
 
@@ -113,7 +121,7 @@ def load_state(
     """Copy named tensors into a module; all of the module's or none.
 
     Batch counters (``num_batches_tracked``) may be absent, as old checkpoints have none. Floating-point tensors of
-    another precision are converted.
+    another precision are converted, and whole numbers of another size; nothing else is.
 
     Args:
         module: whose parameters and persistent buffers are filled.
@@ -122,10 +130,31 @@ def load_state(
         ignorable: says of a key that the module does not have whether it may be left out.
 
     Raises:
-        WeightsError: if a key is missing, unknown or of another shape; the message lists which. The module is
+        WeightsError: if a key is missing, unknown or of another shape or kind; the message lists which. The module is
             unchanged then.
     """
     own = module.state_dict()
+    check_state(own, state, source, ignorable)
+    module.load_state_dict({key: state[key] for key in own if key in state}, strict=False)
+
+
+def check_state(
+    own: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    source: str | Path,
+    ignorable: Callable[[str], bool] = lambda key: False,
+) -> None:
+    """See that named tensors fit a module, which may be a hollow one on ``meta``; see `load_state`.
+
+    Args:
+        own: the module's own state.
+        state: see `load_state`.
+        source: see `load_state`.
+        ignorable: see `load_state`.
+
+    Raises:
+        WeightsError: see `load_state`.
+    """
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
     unknown = [key for key in state if key not in own and not ignorable(key)]
     shapes = [
@@ -133,13 +162,27 @@ def load_state(
         for key in own
         if key in state and state[key].shape != own[key].shape
     ]
-    differences = [*shapes, *(f"{key}: not in the file" for key in missing), *(f"{key}: unknown" for key in unknown)]
+    kinds = [
+        f"{key}: {state[key].dtype} in the file, {own[key].dtype} in the model".replace("torch.", "")
+        for key in own
+        if key in state and _kind(state[key]) != _kind(own[key])
+    ]
+    differences = [
+        *shapes,
+        *kinds,
+        *(f"{key}: not in the file" for key in missing),
+        *(f"{key}: unknown" for key in unknown),
+    ]
     if differences:
-        shown = "".join(f"\n  {line}" for line in differences[:_SHOWN_DIFFERENCES])
         more = len(differences) - _SHOWN_DIFFERENCES
+        shown = "; ".join(line[:200] for line in differences[:_SHOWN_DIFFERENCES])
         raise WeightsError(
             f"{source}: does not fit the model: {len(missing)} missing, {len(unknown)} unknown, {len(shapes)} of "
-            f"another shape; give the file of this very architecture:{shown}"
-            + (f"\n  and {more} more" if more > 0 else "")
+            f"another shape, {len(kinds)} of another kind; give the file of this very architecture: {shown}"
+            + (f"; and {more} more" if more > 0 else "")
         )
-    module.load_state_dict({key: state[key] for key in own if key in state}, strict=False)
+
+
+def _kind(values: Tensor) -> str:
+    """What may be converted into each other."""
+    return "complex" if values.is_complex() else "float" if values.is_floating_point() else "whole numbers"
