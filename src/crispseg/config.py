@@ -26,6 +26,7 @@ __all__ = [
 
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+Width = Annotated[int, Field(gt=0, le=8192)]  # a 3×3 convolution of 8192 has 2.4 GB
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -45,8 +46,8 @@ class ModelConfig(_Values):
     backbone: str = "resnet50s"
     context: str | None = None  # None: the head's own, as in its paper
     output_stride: Literal[8, 16, 32] = 8
-    channels: PositiveInt = 256  # width of the head
-    context_channels: PositiveInt | None = None  # width of the context; None: the head's (PSPNet's own is 512)
+    channels: Width = 256  # width of the head
+    context_channels: Width | None = None  # width of the context; None: the head's (PSPNet's own is 512)
     pretrained: bool = False  # timm's ImageNet weights, from the Hub
     backbone_weights: str | None = None  # a file with the backbone's weights instead
     backbone_padding: Literal["own", "centred"] = "own"  # centred: strided convolutions of tf_… models pad in turn

@@ -158,22 +158,10 @@ def _go_through(file: BytesIO, size: int) -> None:
 
 
 _CONSTANTS = frozenset(
-    [
-        "NONE",
-        "NEWTRUE",
-        "NEWFALSE",
-        "INT",
-        "BININT",
-        "BININT1",
-        "BININT2",
-        "LONG1",
-        "LONG4",
-        "FLOAT",
-        "BINFLOAT",
-        "BINUNICODE",
-        "SHORT_BINSTRING",
-        "BINSTRING",
-    ]  # a list of them is a line each
+    {
+        *("NONE", "NEWTRUE", "NEWFALSE", "INT", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+        *("BINUNICODE", "SHORT_BINSTRING", "BINSTRING"),
+    }
 )
 
 

@@ -179,8 +179,6 @@ def _recipe(model: str, data: str | None, layout: str | None, overrides: Sequenc
 
 def _trained_recipe(model: str) -> Recipe | None:
     """What a model folder on disk says that it was trained with."""
-    from crispseg.config import Recipe
-    from crispseg.models import saved_card
+    from crispseg.models import saved_recipe
 
-    values = saved_card(model)["recipe"] if Path(model).exists() else None
-    return None if values is None else Recipe.model_validate(values)
+    return saved_recipe(model) if Path(model).exists() else None

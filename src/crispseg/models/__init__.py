@@ -14,7 +14,7 @@ from crispseg.models.build import (
 from crispseg.models.describe import Description, Part, describe
 from crispseg.models.segmenter import Segmenter
 from crispseg.models.share import push_to_hub
-from crispseg.models.weights import load_model, load_weights, save_model, saved_card, saved_config
+from crispseg.models.weights import load_model, load_weights, save_model, saved_card, saved_config, saved_recipe
 
 __all__ = [
     "ALIASES",
@@ -36,4 +36,5 @@ __all__ = [
     "save_model",
     "saved_card",
     "saved_config",
+    "saved_recipe",
 ]

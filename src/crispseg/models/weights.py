@@ -7,6 +7,7 @@ and the versions that wrote it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import logging
@@ -21,7 +22,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from crispseg.backbones import load_state, read_state
+from crispseg.backbones import check_state, load_state, read_state
 from crispseg.config import ModelConfig, Recipe
 from crispseg.errors import ConfigError, WeightsError
 from crispseg.io import atomic_folder
@@ -31,8 +32,19 @@ from crispseg.models.hub import fetch_files, is_hub_id
 from crispseg.models.plugins import needed_plugins, require_plugins
 from crispseg.models.segmenter import Segmenter
 from crispseg.models.upgrade import upgraded
+from crispseg.parsing import TextError, parse_json, read_text
+from crispseg.wording import some
 
-__all__ = ["find_folder", "load_model", "load_weights", "read_card", "save_model", "saved_card", "saved_config"]
+__all__ = [
+    "find_folder",
+    "load_model",
+    "load_weights",
+    "read_card",
+    "save_model",
+    "saved_card",
+    "saved_config",
+    "saved_recipe",
+]
 
 CARD_NAME = "card.json"
 WEIGHTS_NAME = "weights.safetensors"
@@ -130,11 +142,14 @@ def load_model(
     """
     folder = find_folder(path_or_hub_id)
     config, own_space = _architecture(folder)
-    try:
-        model = build_model(config, label_space or own_space)
-    except ConfigError as error:
-        raise _unbuildable(folder, error) from error
-    load_weights(model, folder, other_classes=label_space is not None)
+    file = folder / WEIGHTS_NAME
+    state = read_state(file)
+    other_classes = label_space is not None
+    # A card can name a network of any size. Without values it costs nothing, and shows whether the weights are its own.
+    hollow = _built(folder, config, label_space or own_space, hollow=True)
+    _fitting(hollow, state, file, other_classes=other_classes)
+    model = _built(folder, config, label_space or own_space)
+    _fill(model, state, file, path_or_hub_id, other_classes=other_classes)
     return model.to(device).eval()
 
 
@@ -159,7 +174,45 @@ def saved_config(path_or_hub_id: str | Path) -> ModelConfig:
     Raises:
         WeightsError: if there is no such model, or its card is broken.
     """
-    return _architecture(find_folder(path_or_hub_id))[0]
+    folder = find_folder(path_or_hub_id)
+    config, label_space = _architecture(folder)
+    file = folder / WEIGHTS_NAME
+    values = sum(entry.numel() for entry in _built(folder, config, label_space, hollow=True).state_dict().values())
+    held = file.stat().st_size if file.is_file() else 0
+    if values > held:
+        raise WeightsError(
+            f"{folder / CARD_NAME}: describes a network of {values} values, but {file.name} has {held} bytes; "
+            "they are not of one model: fetch or save it again"
+        )
+    return config
+
+
+def saved_recipe(path_or_hub_id: str | Path) -> Recipe | None:
+    """The recipe that a saved model was trained with, as far as this version knows its keys; the log names the others.
+
+    Args:
+        path_or_hub_id: see `load_model`.
+
+    Returns:
+        None if the card has none.
+
+    Raises:
+        WeightsError: if there is no such model, its card is broken, or a value of the recipe does not fit.
+    """
+    folder = find_folder(path_or_hub_id)
+    values = read_card(folder)["recipe"]
+    while values is not None:
+        try:
+            return Recipe.model_validate(values)
+        except (ValidationError, ConfigError) as error:
+            newer = _unknown_key(error)
+            if newer is None:
+                raise WeightsError(
+                    f"{folder / CARD_NAME}: its recipe does not fit ({_on_one_line(error)}); name another (--data)"
+                ) from error
+            _log.warning("%s: its recipe has %s, which this version does not know; left out", folder, ".".join(newer))
+            values = _without(values, newer)
+    return None
 
 
 def load_weights(
@@ -183,7 +236,35 @@ def load_weights(
         WeightsError: if the file is missing or broken, or keys or shapes differ; the message lists which.
     """
     file = Path(path) if Path(path).is_file() else find_folder(path) / WEIGHTS_NAME
-    state = read_state(file)
+    return _fill(model, read_state(file), file, path, other_classes=other_classes, partial=partial)
+
+
+def _fill(
+    model: Segmenter,
+    state: dict[str, Tensor],
+    file: Path,
+    named: str | Path,
+    *,
+    other_classes: bool = False,
+    partial: bool = False,
+) -> list[str]:
+    """`load_weights` from tensors that are read already."""
+    state, fresh, reason = _fitting(model, state, file, other_classes=other_classes, partial=partial)
+    load_state(model, state, file)
+    layers = list(dict.fromkeys(key.rpartition(".")[0] for key in fresh))
+    if layers:
+        _log.info("%s: %s; these layers start fresh: %s", named, reason, ", ".join(layers))
+    return layers
+
+
+def _fitting(
+    model: Segmenter, state: dict[str, Tensor], file: Path, *, other_classes: bool = False, partial: bool = False
+) -> tuple[dict[str, Tensor], list[str], str]:
+    """What to load into a model, which may be hollow; the keys that stay as they are, and why.
+
+    Raises:
+        WeightsError: if the tensors do not fit.
+    """
     own = model.state_dict()
     fresh = _of_other_classes(model, state) if other_classes else []
     reason = f"made for {state[fresh[0]].shape[0]} classes, not {model.num_classes}" if fresh else ""
@@ -191,11 +272,9 @@ def load_weights(
         reason = "of another architecture"
         fresh = [key for key in own if not key.startswith("backbone.") and not _fits(key, own, state)]
         state = {key: value for key, value in state.items() if key in own or key.startswith("backbone.")}
-    load_state(model, {**state, **{key: own[key] for key in fresh}}, file)
-    layers = list(dict.fromkeys(key.rpartition(".")[0] for key in fresh))
-    if layers:
-        _log.info("%s: %s; these layers start fresh: %s", path, reason, ", ".join(layers))
-    return layers
+    state = {**state, **{key: own[key] for key in fresh}}
+    check_state(own, state, file)
+    return state, fresh, reason
 
 
 def read_card(folder: str | Path) -> dict[str, Any]:
@@ -212,20 +291,38 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / CARD_NAME
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = parse_json(read_text(path))
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}); a model folder holds this file") from error
-    except ValueError as error:
-        raise WeightsError(f"{path}: is not JSON ({error}); fetch or save the model again") from error
+    except TextError as error:
+        raise WeightsError(f"{path}: {error}; fetch or save the model again") from error
     if not isinstance(card, dict):
         raise WeightsError(f"{path}: {type(card).__name__} found where an object was expected; save the model again")
     found = card.get("format_version")
-    if not isinstance(found, int) or not 1 <= found <= FORMAT_VERSION:
+    if type(found) is not int or not 1 <= found <= FORMAT_VERSION:
         raise WeightsError(
-            f"{path}: format_version is {found}, 1 to {FORMAT_VERSION} expected; a newer crispseg may have written it: "
-            "upgrade"
+            f"{path}: format_version is {found!r:.100}, 1 to {FORMAT_VERSION} expected; upgrade, for a newer crispseg may "
+            "have written it"
         )
+    for key, kind in _OPTIONAL.items():
+        value = card.get(key)
+        if value is None:
+            card[key] = {} if key in ("metrics", "source") else None
+        elif not isinstance(value, kind):
+            raise WeightsError(f"{path}: {key} is {value!r:.100}, which is no {kind.__name__}; save the model again")
     return card
+
+
+# What a card may leave out, or have as null.
+_OPTIONAL: dict[str, type] = {
+    "recipe": dict,
+    "metrics": dict,
+    "source": dict,
+    "licence": str,
+    "notes": str,
+    "crispseg_version": str,
+    "torch_version": str,
+}
 
 
 def _architecture(folder: Path) -> tuple[ModelConfig, LabelSpace]:
@@ -234,7 +331,7 @@ def _architecture(folder: Path) -> tuple[ModelConfig, LabelSpace]:
         config = upgraded(ModelConfig.model_validate(card["model"]), card["format_version"]).without_sources()
         label_space = LabelSpace.from_dict(card["label_space"], source=str(folder / CARD_NAME))
     except KeyError as error:
-        raise WeightsError(f"{folder / CARD_NAME}: has no {error}; save the model again") from error
+        raise WeightsError(f"{folder / CARD_NAME}: has no {error}, or null there; save the model again") from error
     except (ValidationError, ConfigError) as error:
         raise _unbuildable(folder, error) from error
     require_plugins(card, folder / CARD_NAME)
@@ -243,9 +340,43 @@ def _architecture(folder: Path) -> tuple[ModelConfig, LabelSpace]:
 
 def _unbuildable(folder: Path, error: Exception) -> WeightsError:
     return WeightsError(
-        f"{folder / CARD_NAME}: describes no model that this version can build ({error}); crispseg "
-        f"{read_card(folder).get('crispseg_version', '?')} wrote it, this is {_own_version()}"
+        f"{folder / CARD_NAME}: describes no model that this version can build ({_on_one_line(error)}); crispseg "
+        f"{read_card(folder)['crispseg_version'] or '?'} wrote it, this is {_own_version()}"
     )
+
+
+def _built(folder: Path, config: ModelConfig, label_space: LabelSpace, *, hollow: bool = False) -> Segmenter:
+    """The network of a card; a hollow one has shapes and no values."""
+    try:
+        with torch.device("meta") if hollow else contextlib.nullcontext():
+            return build_model(config, label_space)
+    except ConfigError as error:
+        raise _unbuildable(folder, error) from error
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if not hollow:  # what can be built hollow can be built, so this is ours
+            raise
+        raise _unbuildable(folder, error) from error
+
+
+def _on_one_line(error: Exception) -> str:
+    """What was found to be wrong, key by key."""
+    if isinstance(error, ValidationError):
+        found = [(".".join(map(str, entry["loc"])), entry["msg"]) for entry in error.errors(include_url=False)]
+        return some([f"{key}: {message}" for key, message in found], 3)
+    return " ".join(str(error).split())[:500]
+
+
+def _unknown_key(error: Exception) -> tuple[str, ...] | None:
+    """The first key that only a newer version knows, if that is what a recipe is refused for."""
+    entries = error.errors(include_url=False) if isinstance(error, ValidationError) else []
+    return next((tuple(map(str, entry["loc"])) for entry in entries if entry["type"] == "extra_forbidden"), None)
+
+
+def _without(values: Mapping[str, Any], key: tuple[str, ...]) -> dict[str, Any]:
+    first, *rest = key
+    if not rest:
+        return {name: value for name, value in values.items() if name != first}
+    return {**values, first: _without(values[first], tuple(rest))}
 
 
 def _fits(key: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> bool:
