@@ -50,7 +50,7 @@ def wait_for(moment: float | str, folder: Path, is_alive) -> None:
 
 def check_end(status: int, number: int, errors: str, folder: Path) -> None:
     """A signal ends a run at once and without a word, or with one line that is true; or it came too late."""
-    assert "Traceback" not in errors
+    assert "Traceback" not in errors, errors
     if number == signal.SIGKILL:
         assert status in (0, -number)
         return

@@ -183,6 +183,7 @@ class Checkpoints(Checkpoint):
         self.best_epoch = 0  # counted from 1, as in the log
         self._signals, self._advice = signals, advice
         self._epoch, self._batch = 0, 0  # where a run that is saved now goes on
+        self._saved_place: tuple[int, int] | None = None  # of a checkpoint on the disk
         self._planned: BaseException | None = None  # raised at a point from which the run goes on exactly
 
     def steer(self, batches: EpochBatches, dataset: SegmentationDataset) -> None:
@@ -220,6 +221,7 @@ class Checkpoints(Checkpoint):
             )
             self.best_score = -math.inf
         self._go_to(state_dict["epoch"], state_dict["batch"])
+        self._saved_place = (self._epoch, self._batch)
 
     def _go_to(self, epoch: int, batch: int) -> None:
         self._epoch, self._batch = epoch, batch
@@ -240,7 +242,21 @@ class Checkpoints(Checkpoint):
         }
         expected["callbacks"]["EpochLog"]["sums"] = dict.fromkeys(sums, 0.0)  # of whichever losses there are
         found = {"loops": {"fit_loop": checkpoint["loops"].get("fit_loop")}, "callbacks": checkpoint["callbacks"]}
-        if wrong := differences_of_kind(found, expected):
+        wrong = differences_of_kind(found, expected)
+        values = as_task(pl_module).recipe.train
+        for key, inner in {"optimizer_states": "state", "lr_schedulers": "last_epoch"}.items():
+            states = checkpoint[key]
+            if len(states) != 1 or not isinstance(states[0], dict):
+                wrong.append(f"{key} has {len(states)} entries")
+            elif inner not in states[0]:
+                wrong.append(f"{key}[0].{inner} is missing")
+        if values.ema_decay is not None:
+            wrong += [
+                f"{key} is missing"
+                for key in ("current_model_state", "averaging_state")
+                if not isinstance(checkpoint.get(key), dict)
+            ]
+        if wrong:
             raise WeightsError(f"{self._resumed_from}: no checkpoint of this run ({some(wrong, 3)}); {_RESTORE}")
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -267,8 +283,12 @@ class Checkpoints(Checkpoint):
                 f"{self._resumed_from}: does not fit this run ({type(error).__name__}: {reason}); {_RESTORE}"
             ) from error
 
-    def best_weights(self) -> dict[str, torch.Tensor] | None:
-        """The best model's; None where they are lost, and the model as it is must do."""
+    def best_weights(self) -> dict[str, torch.Tensor]:
+        """The best model's; the last epoch's where they are lost.
+
+        Raises:
+            WeightsError: if those are lost as well.
+        """
         if self._best is not None:
             return self._best
         try:
@@ -276,7 +296,7 @@ class Checkpoints(Checkpoint):
         except WeightsError as error:
             _LOGGER.warning("%s; the model of the last epoch is exported instead", error)
             self.best_epoch = self._epoch
-            return None
+            return _weights_of(read_checkpoint(self.last_path))
 
     # ── the loop ──
 
@@ -285,6 +305,7 @@ class Checkpoints(Checkpoint):
         task = as_task(pl_module)
         if trainer.world_size == 1:  # several processes may be at different images: they stop after the epoch
             task.before_validation_step = lambda: self._stop_in_validation(trainer)
+        self._require_moments(trainer, task)
         self._has_begun = True
         self._signals.postpones = True
         self._signals.check()
@@ -311,7 +332,7 @@ class Checkpoints(Checkpoint):
             save_every = task.recipe.train.save_every_steps
             if save_every is not None and trainer.global_step % save_every == 0:
                 self._save_last(trainer)
-            self._stop_if_requested(trainer, f"{self.last_path} holds step {trainer.global_step} of {task.total_steps}")
+            self._stop_if_requested(trainer, f"step {trainer.global_step} of {task.total_steps}")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keep the model if it is the best so far."""
@@ -328,7 +349,7 @@ class Checkpoints(Checkpoint):
         self._epoch, self._batch = trainer.current_epoch + 1, 0
         self._save_last(trainer)
         if trainer.global_step < as_task(pl_module).total_steps:
-            self._stop_if_requested(trainer, f"{self.last_path} holds epoch {self._epoch}")
+            self._stop_if_requested(trainer, f"epoch {self._epoch}")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """There is nothing left to save."""
@@ -337,12 +358,29 @@ class Checkpoints(Checkpoint):
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Save where a signal stopped the loop; after any other exception the checkpoints stay as they are."""
         self._signals.postpones = False
-        if exception is not self._planned or self._batch == 0:
-            return  # a failure, or in the middle of a step; saved already
+        if exception is not self._planned or self._is_saved():
+            return  # a failure, or in the middle of a step; nothing to do
         if trainer.validating:
             # Lightning would go on with the images that remain, and the counts of the others are gone.
             trainer.fit_loop.epoch_loop.val_loop.batch_progress.current.reset()
         self._save_last(trainer)
+
+    def _require_moments(self, trainer: L.Trainer, task: SegmentationTask) -> None:
+        """What an optimiser that goes on remembers must be there, and fit its parameters."""
+        values = task.recipe.train
+        if trainer.global_step == 0 or (values.optimizer == "sgd" and values.momentum == 0):
+            return
+        state = trainer.optimizers[0].state
+        wrong = [
+            f"optimizer_states: {key} of shape {tuple(value.shape)} for a parameter of {tuple(parameter.shape)}"
+            for parameter, entries in state.items()
+            for key, value in entries.items()
+            if isinstance(value, torch.Tensor) and value.ndim and value.shape != parameter.shape
+        ]
+        if not state:
+            wrong = ["optimizer_states: no momentum_buffer or other memory of a parameter"]
+        if wrong:
+            raise WeightsError(f"{self._resumed_from}: no checkpoint of this run ({some(wrong, 3)}); {_RESTORE}")
 
     def _choose_validation(self, trainer: L.Trainer, task: SegmentationTask) -> None:
         """Every so many epochs, and after the last one in any case."""
@@ -353,11 +391,17 @@ class Checkpoints(Checkpoint):
     def _stop_in_validation(self, trainer: L.Trainer) -> None:
         # Lightning cannot repeat a validation of an epoch that `should_stop` cut short.
         if not trainer.should_stop:
-            self._stop_if_requested(trainer, f"{self.last_path} holds the state before this validation")
+            self._stop_if_requested(trainer, "the state before this validation")
 
-    def _stop_if_requested(self, trainer: L.Trainer, state: str) -> None:
+    def _is_saved(self) -> bool:
+        """Whether a checkpoint holds this place: one that was written, or that the run has just gone on from."""
+        return self._batch == 0 or (self._epoch, self._batch) == self._saved_place
+
+    def _stop_if_requested(self, trainer: L.Trainer, held: str) -> None:
+        """Raise, if a process has received a signal; `held` is what the checkpoint will hold then."""
         if trainer.strategy.reduce_boolean_decision(self._signals.received is not None, all=False):
-            self._planned = self._signals.interruption(f"{state}; {self._advice}")
+            path = self.last_path if self._last_is_whole or not self._is_saved() else self._resumed_from
+            self._planned = self._signals.interruption(f"{path} holds {held}; {self._advice}")
             raise self._planned
 
     def _save_last(self, trainer: L.Trainer) -> None:
@@ -369,7 +413,7 @@ class Checkpoints(Checkpoint):
                 except OSError:  # a file system without hard links
                     shutil.copyfile(self.last_path, temporary)
         self._save(trainer, self.last_path)
-        self._last_is_whole = True
+        self._last_is_whole, self._saved_place = True, (self._epoch, self._batch)
 
     def _save(self, trainer: L.Trainer, path: Path) -> None:
         task = as_task(trainer.lightning_module)

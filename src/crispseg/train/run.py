@@ -189,8 +189,7 @@ def _export(
     weights = checkpoints.best_weights()
     if recipe.train.strategy == "fsdp":  # each process holds a part of it; one that is whole takes no gradients
         model = build_model(recipe.model.without_sources(), val_set.label_space)
-    if weights is not None:
-        model.load_state_dict(weights)
+    model.load_state_dict(weights)
     scores = evaluate(_predictor(model, recipe, trainer.strategy.root_device), val_set, recipe.evaluate.radii_px)
     if trainer.is_global_zero:
         if isinstance(trainer.logger, RunLogger):
