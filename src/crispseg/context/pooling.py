@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from crispseg.context.base import Context
 from crispseg.errors import ConfigError
 from crispseg.layers.conv import ConvNormAct
+from crispseg.ops.pooling import pool_regions
 from crispseg.ops.resize import resize
 
 __all__ = ["Identity", "PyramidPooling"]
@@ -68,7 +68,7 @@ class PyramidPooling(Context):
         """See `Context.forward`."""
         height, width = features.shape[-2:]
         pooled = [
-            resize(branch(functional.adaptive_avg_pool2d(features, bins)), (height, width))  # bins×bins → h×w
+            resize(branch(pool_regions(features, bins)), (height, width))  # bins×bins → h×w
             for bins, branch in zip(self.bins, self.branches, strict=True)
         ]
         known = torch.cat([features, *pooled, *self.extra_features(features, extra)], dim=1)

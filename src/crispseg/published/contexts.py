@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from crispseg.context import ASPP, Context
 from crispseg.layers.conv import ConvNormAct
+from crispseg.ops.pooling import pool_regions
 from crispseg.ops.resize import resize
 
 __all__ = ["ReleasedASPP", "ReleasedPyramidPooling", "up"]
@@ -67,7 +67,7 @@ class ReleasedPyramidPooling(Context):
         """See `Context.forward`."""
         height, width = features.shape[-2:]
         pooled = [
-            up(branch(functional.adaptive_avg_pool2d(features, bins)), (height, width))  # bins×bins → h×w
+            up(branch(pool_regions(features, bins)), (height, width))  # bins×bins → h×w
             for bins, branch in zip(self.bins, self.branches, strict=True)
         ]
         known = torch.cat([*pooled, *self.extra_features(features, extra), features], dim=1)  # 4C + in_channels wide
