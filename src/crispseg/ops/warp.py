@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -46,27 +48,18 @@ def flow_warp(features: Tensor, flow_px: Tensor) -> Tensor:
     left, right, weight_right = _neighbours(columns + flow[:, 0], width)  # (N, h, w) each
     upper, lower, weight_lower = _neighbours(rows + flow[:, 1], height)
     weight_left, weight_upper = 1 - weight_right, 1 - weight_lower
-    weights = torch.stack(
-        (
-            weight_upper * weight_left,
-            weight_upper * weight_right,
-            weight_lower * weight_left,
-            weight_lower * weight_right,
-        ),
-        dim=-1,
-    )
     first_of_image = torch.arange(batch, device=flow.device)[:, None, None] * (height * width)
     upper, lower = upper * width + first_of_image, lower * width + first_of_image
-    cells = torch.stack((upper + left, upper + right, lower + left, lower + right), dim=-1)
-    # A bag of four weighted rows per cell: the same sum as four gathers, but nothing is kept for the backward pass
-    # beyond the features, and rows of channels are contiguous. grid_sample would do, but its normalised coordinates
-    # do not come back to whole cells exactly.
-    warped = functional.embedding_bag(
-        cells.view(-1, 4),
-        features.to(dtype).permute(0, 2, 3, 1).reshape(-1, channels),
-        per_sample_weights=weights.view(-1, 4),
-        mode="sum",
+    cells = (upper + left, upper + right, lower + left, lower + right)  # (N, h, w) each, as their weights
+    weights = (
+        weight_upper * weight_left,
+        weight_upper * weight_right,
+        weight_lower * weight_left,
+        weight_lower * weight_right,
     )
+    rows_of_channels = features.to(dtype).permute(0, 2, 3, 1).reshape(-1, channels)
+    # grid_sample would do, but its normalised coordinates do not come back to whole cells exactly.
+    warped = (_gathered if torch.compiler.is_compiling() else _bagged)(rows_of_channels, cells, weights)
     return warped.view(batch, height, width, channels).permute(0, 3, 1, 2).to(features.dtype)
 
 
@@ -78,6 +71,25 @@ def _neighbours(position: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     before = limited.nan_to_num(0.0).floor().clamp(max=size - 2).clamp(min=0)
     after = (before + 1).clamp(max=size - 1)
     return before.long(), after.long(), inside - before
+
+
+def _bagged(table: Tensor, cells: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """Σₖ weightₖ · table[cellₖ], a bag of rows per cell: nothing is kept for the backward pass beyond the table."""
+    return functional.embedding_bag(
+        torch.stack(tuple(cells), dim=-1).flatten(0, -2),
+        table,
+        per_sample_weights=torch.stack(tuple(weights), dim=-1).flatten(0, -2),
+        mode="sum",
+    )
+
+
+def _gathered(table: Tensor, cells: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """The same as single gathers, for graphs: other runtimes have no bags, and compilers fuse these."""
+    parts = [
+        table.index_select(0, cell.flatten()) * weight.flatten()[:, None]
+        for cell, weight in zip(cells, weights, strict=True)
+    ]
+    return parts[0] + parts[1] + parts[2] + parts[3]
 
 
 def _shapes(features: Tensor, flow_px: Tensor) -> str:
