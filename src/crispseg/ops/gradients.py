@@ -36,9 +36,10 @@ def sobel_magnitude(images: Tensor) -> Tensor:
     """
     _check(images)
     horizontal, vertical = _sobel(images)
-    # vector_norm, unlike a root of squares, has a gradient (of zero) at zero
-    magnitude: Tensor = torch.linalg.vector_norm(torch.stack((horizontal, vertical)), dim=0)
-    return magnitude.amax(dim=1, keepdim=True) / math.sqrt(20)
+    strongest = (horizontal.square() + vertical.square()).amax(dim=1, keepdim=True)
+    # A root has no gradient at zero; the root of 1 does, and its argument does not depend on the image there.
+    is_flat = strongest == 0
+    return strongest.masked_fill(is_flat, 1.0).sqrt().masked_fill(is_flat, 0.0) / math.sqrt(20)
 
 
 def sobel_gradient(maps: Tensor) -> tuple[Tensor, Tensor]:
