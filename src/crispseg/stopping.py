@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -43,8 +44,8 @@ def _leave(number: int, frame: FrameType | None) -> None:
 class StopSignals:
     """Turns SIGINT, SIGTERM and SIGHUP into an error while it is entered.
 
-    Where `postpones` is true the first signal is only noted, for a loop that asks `received` at the points from which
-    it can go on. Any other is raised at once.
+    Within `postponed` the first signal is only noted, for a loop that asks `received` at the points from which it can
+    go on. Any other is raised at once.
 
     Args:
         standing: says at that moment what stands and how to go on, for the message.
@@ -81,6 +82,21 @@ class StopSignals:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
+
+    @contextmanager
+    def postponed(self) -> Iterator[None]:
+        """Let the first signal be noted only, and raise it at the end if nobody has done so.
+
+        Raises:
+            Interrupted: of the kind that was asked for.
+        """
+        self.check()
+        self.postpones = True
+        try:
+            yield
+        finally:
+            self.postpones = False
+        self.check()
 
     def check(self) -> None:
         """Raise what was received and got lost.

@@ -30,13 +30,32 @@ def test_no_handler_of_errors_takes_a_signal(number):
 
 
 def test_a_loop_is_told_first_and_stopped_by_the_second():
-    told = []
-    with StopSignals(lambda: "", on_note=lambda: told.append(True)) as signals:
-        signals.postpones = True
-        os.kill(os.getpid(), signal.SIGINT)
-        assert (signals.received, told) == (signal.SIGINT, [True])
-        with pytest.raises(Interrupted, match="SIGTERM"):
+    told, seen = [], []
+
+    def loop(signals):
+        with signals.postponed():
+            os.kill(os.getpid(), signal.SIGINT)
+            seen.append(signals.received)
             os.kill(os.getpid(), signal.SIGTERM)
+            seen.append("not stopped")
+
+    with StopSignals(lambda: "", on_note=lambda: told.append(True)) as signals:
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            loop(signals)
+        assert (seen, told) == ([signal.SIGINT], [True])
+
+
+def test_what_a_loop_did_not_ask_for_is_raised_at_its_end():
+    steps = []
+
+    def loop(signals):
+        with signals.postponed():
+            os.kill(os.getpid(), signal.SIGINT)
+            steps.append(1)
+
+    with StopSignals(lambda: "") as signals, pytest.raises(Interrupted):
+        loop(signals)
+    assert steps == [1]
 
 
 def test_a_signal_that_got_lost_is_raised_at_the_next_question(monkeypatch):

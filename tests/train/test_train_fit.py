@@ -210,7 +210,7 @@ def test_signal_handlers_are_put_back(tiny, tmp_path):
     [
         ("train.batch_size=9", ConfigError, "train.batch_size is 9, but the training set has only 8 images"),
         ("train.precision=fp16", ConfigError, "train.precision is fp16, which needs a CUDA GPU"),
-        ("train.accelerator=abacus", ConfigError, "train.accelerator 'abacus'"),
+        ("train.accelerator=mps", ConfigError, "train.accelerator 'mps'"),
         ("loss.class_weights=[1, 2]", ConfigError, "class"),
         ("model.head=gffe", ConfigError, "did you mean 'gff'"),
         ("data.layout=toy", ConfigError, "data.layout"),

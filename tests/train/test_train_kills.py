@@ -28,10 +28,10 @@ CHANGES = ["train.epochs=6", "train.save_every_steps=3", "train.ema_decay=0.9", 
 
 def sitting(recipe, folder: Path, errors: Path) -> None:
     """What a process does: go on with a run, as the command does, with stderr in a file."""
+    leave_on_signals()
     multiprocessing.set_start_method("fork", force=True)  # of its workers: not what made this process
     with errors.open("w") as file:
         os.dup2(file.fileno(), 2)
-    leave_on_signals()
     try:
         fit(recipe, folder, resume=True, progress=False)
     except Interrupted as error:
@@ -53,6 +53,9 @@ def check_end(status: int, number: int, errors: str, folder: Path) -> None:
     assert "Traceback" not in errors, errors
     if number == signal.SIGKILL:
         assert status in (0, -number)
+        return
+    if status == -number:  # before the first line of `sitting`
+        assert not errors
         return
     assert status in (0, 128 + number), errors
     lines = [line for line in errors.splitlines() if line.startswith("error: ")]
@@ -76,6 +79,7 @@ def survive(recipe, tmp_path: Path, kills: int, seed: int) -> dict[str, int]:
     runs = 0
     folder = tmp_path / "run0"
     while True:
+        (tmp_path / "errors").write_text("")
         process = context.Process(target=sitting, args=(recipe, folder, tmp_path / "errors"))
         process.start()
         number = draw.choice(SIGNALS)

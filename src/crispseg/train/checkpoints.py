@@ -307,7 +307,6 @@ class Checkpoints(Checkpoint):
             task.before_validation_step = lambda: self._stop_in_validation(trainer)
         self._require_moments(trainer, task)
         self._has_begun = True
-        self._signals.postpones = True
         self._signals.check()
         self._choose_validation(trainer, task)
         if trainer.global_step >= task.total_steps and self._batch == 0:
@@ -351,13 +350,8 @@ class Checkpoints(Checkpoint):
         if trainer.global_step < as_task(pl_module).total_steps:
             self._stop_if_requested(trainer, f"epoch {self._epoch}")
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """There is nothing left to save."""
-        self._signals.postpones = False
-
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Save where a signal stopped the loop; after any other exception the checkpoints stay as they are."""
-        self._signals.postpones = False
         if exception is not self._planned or self._is_saved():
             return  # a failure, or in the middle of a step; nothing to do
         if trainer.validating:

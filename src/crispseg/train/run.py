@@ -155,12 +155,10 @@ def _fit(
         keep_freed_memory()
     if trainer.is_global_zero:
         save_recipe(recipe, folder / "recipe.yaml")
-    signals.check()
-    with checkpoints.explaining_what_does_not_fit():
+    with signals.postponed(), checkpoints.explaining_what_does_not_fit():
         trainer.fit(
             task, loader, validation_loader(val_set, recipe, rank, world_size), ckpt_path=checkpoint, weights_only=True
         )
-    signals.check()
     return _export(task, val_set, folder, trainer, checkpoints, log.seconds)
 
 
