@@ -30,8 +30,9 @@ def sitting(recipe, folder: Path, errors: Path) -> None:
     """What a process does: go on with a run, as the command does, with stderr in a file."""
     leave_on_signals()
     multiprocessing.set_start_method("fork", force=True)  # of its workers: not what made this process
-    with errors.open("w") as file:
+    with errors.with_suffix(".new").open("w") as file:
         os.dup2(file.fileno(), 2)
+    os.replace(errors.with_suffix(".new"), errors)  # says that signals are heard, and where stderr goes
     try:
         fit(recipe, folder, resume=True, progress=False)
     except Interrupted as error:
@@ -53,9 +54,6 @@ def check_end(status: int, number: int, errors: str, folder: Path) -> None:
     assert "Traceback" not in errors, errors
     if number == signal.SIGKILL:
         assert status in (0, -number)
-        return
-    if status == -number:  # before the first line of `sitting`
-        assert not errors
         return
     assert status in (0, 128 + number), errors
     lines = [line for line in errors.splitlines() if line.startswith("error: ")]
@@ -79,11 +77,12 @@ def survive(recipe, tmp_path: Path, kills: int, seed: int) -> dict[str, int]:
     runs = 0
     folder = tmp_path / "run0"
     while True:
-        (tmp_path / "errors").write_text("")
+        (tmp_path / "errors").unlink(missing_ok=True)
         process = context.Process(target=sitting, args=(recipe, folder, tmp_path / "errors"))
         process.start()
         number = draw.choice(SIGNALS)
         if sum(sent.values()) < kills:
+            wait_for("errors", tmp_path, process.is_alive)  # from here on the process hears signals
             moment = draw.choice([draw.uniform(0, seconds), draw.choice(MOMENTS)])
             wait_for(moment, folder, process.is_alive)
             if process.is_alive():
