@@ -168,6 +168,7 @@ class EvaluateConfig(_Values):
     scales: Annotated[tuple[Annotated[float, Field(gt=0, le=16)], ...], Field(min_length=1)] = (1.0,)
     flip: bool = False
     window_hw: tuple[PositiveInt, PositiveInt] | None = None
+    absent: Literal["skip", "one"] = "skip"  # boundary F of classes that an image lacks; one: 1, as in the papers' code
 
 
 class PaperConfig(_Values):

@@ -39,6 +39,13 @@ def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["compare", *map(str, arguments)], env={"COLUMNS": "200"})
 
 
+def test_the_papers_boundary_f_can_be_compared(runs: Path, tmp_path: Path):
+    result = invoke(runs / "plain", runs / "right", "--resamples", 50, "--absent", "one", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "absent classes counting 1" in " ".join(result.stdout.split())
+    assert "counting 1" in json.loads((tmp_path / "compare.json").read_text())["averaging"]["boundary F"]
+
+
 def test_differences_are_printed_and_written(runs: Path, tmp_path: Path):
     result = invoke(runs / "plain", runs / "right", "--resamples", 200, "--seed", 4, "--out", tmp_path)
     assert result.exit_code == 0, result.output

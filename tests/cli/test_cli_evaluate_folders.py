@@ -49,6 +49,21 @@ def error_line(result: Result) -> str:
     return lines[0]
 
 
+def test_the_papers_rule_for_absent_classes_is_shown_and_both_are_written(scene: Path):
+    write_png(scene / "labels/9.png", np.full((12, 16), 3, np.uint8))  # shows neither boundaries nor sky
+    write_png(scene / "masks/9.png", np.full((12, 16), 3, np.uint8))
+    result = invoke(*options(scene), "--out", scene / "out", "--radii", "1", "--absent", "one")
+    assert result.exit_code == 0, result.output
+    scores = json.loads((scene / "out/scores.json").read_text())
+    papers, ours = scores["mean_boundary_f_absent_one"]["1"], scores["mean_boundary_f"]["1"]
+    assert papers == pytest.approx((4 * ours + 1) / 5)
+    printed = " ".join(result.stdout.split())
+    assert "F (absent 1) 1 px" in printed
+    assert "absent classes counting 1, as in the papers" in printed
+    assert f"{100 * papers:.1f}" in (scene / "out/scores.md").read_text()
+    assert "--absent zero: skip or one expected" in error_line(invoke(*options(scene), "--absent", "zero"))
+
+
 def test_folders_are_scored_and_files_written(scene: Path):
     result = invoke(*options(scene), "--out", scene / "out", "--radii", "0,1.5", "--workers", 2)
     assert result.exit_code == 0, result.output

@@ -87,6 +87,22 @@ def test_intervals_are_those_of_drawing_images_one_by_one(runs: Path):
     assert result.images == IMAGES
 
 
+def test_the_papers_boundary_f_can_be_compared(runs: Path):
+    found = compare([runs / "plain", runs / "better"], resamples=50, absent="one")
+    scores = {
+        name: json.loads((runs / name / "scores.json").read_text(encoding="utf-8")) for name in ("plain", "better")
+    }
+    means = {entry.radius_px: entry for entry in found.differences if entry.radius_px and entry.class_name is None}
+    for radius, entry in means.items():
+        assert entry.first == pytest.approx(scores["plain"]["mean_boundary_f_absent_one"][str(radius)])
+        assert entry.value == pytest.approx(scores["better"]["mean_boundary_f_absent_one"][str(radius)])
+    assert set(means) == set(RADII)
+    assert "absent classes counting 1" in found.note()
+    assert "absent classes skipped" in compare([runs / "plain", runs / "better"], resamples=50).note()
+    with pytest.raises(ConfigError, match="absent is 'zero'; skip or one expected"):
+        compare([runs / "plain", runs / "better"], absent="zero")
+
+
 def test_a_run_does_not_differ_from_itself(runs: Path, tmp_path: Path):
     (tmp_path / "again").mkdir()
     (tmp_path / "again/images.jsonl").write_bytes((runs / "plain/images.jsonl").read_bytes())

@@ -77,6 +77,38 @@ def test_scores_are_those_of_the_functions_averaged_as_named():
     assert math.isnan(scores.iou["ghost"])
 
 
+def test_the_papers_boundary_f_counts_absent_classes_as_one_and_stands_beside_the_other():
+    dataset, predictor = MadeUpSet(), Shifted()
+    scores = evaluate(predictor, dataset, RADII, absent="one")
+    f = []
+    for index in range(len(dataset)):
+        image, labels, _ = dataset.sample(index)
+        f.append(boundary_f_score(predictor(image).labels, labels, 4, RADII, absent="one"))
+    expected = np.mean(f, axis=0)  # each class of each image has a score
+    found = np.array([list(of_class.values()) for of_class in scores.boundary_f_absent_one.values()])
+    np.testing.assert_allclose(found, expected, atol=1e-11)
+    assert scores.boundary_f_absent_one[1]["ghost"] == 1
+    assert math.isnan(scores.boundary_f[1]["ghost"])
+    assert scores.mean_shown_boundary_f[1] == pytest.approx(expected[0].mean())
+    assert scores.mean_shown_boundary_f[1] > scores.mean_boundary_f[1]
+
+    # Both come from the same counts, and both stand in the file; the tables show the one that was asked for.
+    skipping = evaluate(predictor, dataset, RADII)
+    assert skipping == replace(scores, absent="skip")
+    assert skipping.to_dict() == scores.to_dict()
+    assert {"mean_boundary_f", "boundary_f", "mean_boundary_f_absent_one", "boundary_f_absent_one"} <= set(
+        scores.to_dict()
+    )
+    shown, other = (dict(zip(*one.table_rows()[:2], strict=True)) for one in (scores, skipping))
+    assert shown["F (absent 1) 1 px"] == f"{100 * scores.mean_shown_boundary_f[1]:.1f}"
+    assert other["F 1 px"] == f"{100 * scores.mean_boundary_f[1]:.1f}"
+    assert "absent classes counting 1" in scores.to_markdown()
+    assert "Boundary F: mean over images, absent classes skipped" in skipping.to_markdown()
+    assert "mean_boundary_f_absent_one" in scores.summary_dict()
+    with pytest.raises(ConfigError, match="absent is 'zero'; skip or one expected"):
+        evaluate(predictor, dataset, RADII, absent="zero")
+
+
 def test_mean_iou_is_not_the_mean_over_images():
     dataset = MadeUpSet()
     per_image = []

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crispseg.cli.console import make_progress, out_console, print_table
+from crispseg.cli.scoring import AbsentRule, parse_absent
 from crispseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def compare(
             "regular expression finds the same, e.g. [b]'^[^_]+'[/b].",
         ),
     ] = None,
+    absent: AbsentRule = None,
     out: Annotated[Path | None, typer.Option(help="Write compare.json and compare.md here.")] = None,
     plot: Annotated[
         Path | None,
@@ -59,6 +61,7 @@ def compare(
             seed,
             common=common,
             group_by=int(group_by) if group_by is not None and re.fullmatch("[0-9]{1,9}", group_by) else group_by,
+            absent="skip" if absent is None else parse_absent(absent),
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     picture = None if plot is None else _plot(comparison, plot)

@@ -11,6 +11,7 @@ import typer
 from crispseg.cli.device import choose_device
 from crispseg.cli.score import score as score_masks
 from crispseg.cli.scoring import (
+    AbsentRule,
     CropFactors,
     CropMargin,
     MaxPixels,
@@ -19,6 +20,7 @@ from crispseg.cli.scoring import (
     Resume,
     SkipBad,
     Workers,
+    parse_absent,
     parse_crops,
     parse_radii,
     score_and_show,
@@ -63,6 +65,7 @@ def evaluate(
     label_encoding: Annotated[str | None, typer.Option(hidden=True)] = None,
     instances: Annotated[bool | None, typer.Option("--instances/--no-instances", hidden=True)] = None,
     radii: Radii = None,
+    absent: AbsentRule = None,
     crop_factors: CropFactors = None,
     crop_margin: CropMargin = None,
     out: Out = None,
@@ -83,6 +86,7 @@ def evaluate(
             missing = [name for name, value in (("--labels", labels), ("--label-space", label_space)) if value is None]
             raise ConfigError(f"--predictions needs {' and '.join(missing)} as well")
         options |= {"radii": radii, "crop_factors": crop_factors, "crop_margin": crop_margin, "max_pixels": max_pixels}
+        options["absent"] = absent
         score_masks(predictions, labels, label_space, out=out, **of_masks, **options)
         return
     assert model is not None
@@ -91,6 +95,8 @@ def evaluate(
     crops = parse_crops(crop_factors, crop_margin)
     radii_px = None if radii is None else parse_radii(radii)
     changes = [*(set_ or []), *([] if max_pixels is None else [f"data.max_pixels={max_pixels}"])]
+    if absent is not None:
+        changes.append(f"evaluate.absent={parse_absent(absent)}")
     title, score = _of_model(model, data, layout, split, changes, device, radii_px, recorded=out is not None)
     score_and_show(score, title, out, **options, **crops)
 
@@ -134,7 +140,7 @@ def _of_model(
         "window_hw": options.window_hw,
     }
     title = f"{model} on {recipe.data.own_split(split)} of {recipe.data.root or recipe.data.layout}"
-    return title, partial(score, predictor, dataset, radii_px or options.radii_px, source=source)
+    return title, partial(score, predictor, dataset, radii_px or options.radii_px, source=source, absent=options.absent)
 
 
 def _fingerprint(network: Segmenter) -> str:

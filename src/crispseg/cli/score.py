@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from crispseg.cli.scoring import (
+    AbsentRule,
     CropFactors,
     CropMargin,
     MaxPixels,
@@ -17,6 +18,7 @@ from crispseg.cli.scoring import (
     Resume,
     SkipBad,
     Workers,
+    parse_absent,
     parse_crops,
     parse_radii,
     score_and_show,
@@ -45,6 +47,7 @@ def score(
         str | None, typer.Option(help="The same of LABELS alone.", show_default="as --encoding")
     ] = None,
     radii: Radii = None,
+    absent: AbsentRule = None,
     crop_factors: CropFactors = None,
     crop_margin: CropMargin = None,
     instances: Annotated[
@@ -75,6 +78,7 @@ def score(
         "encoding": encoding,
         "label_encoding": label_encoding,
         "radii_px": None if radii is None else parse_radii(radii),
+        "absent": None if absent is None else parse_absent(absent),
         "max_pixels": max_pixels,
         **parse_crops(crop_factors, crop_margin),
     }

@@ -20,7 +20,7 @@ def scores_table(scores: Scores, title: str) -> Table:
     instances = f" iIoU: {scores.averaging['iiou']}." if scores.iiou else ""
     table.caption = (
         f"{scores.summary()}. IoU: {scores.averaging['iou']}.{instances} "
-        f"F: boundary F, {scores.averaging['boundary_f']}."
+        f"F: boundary F, {scores.averaging[scores.shown_boundary_f]}."
     )
     return table
 

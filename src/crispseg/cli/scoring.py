@@ -15,8 +15,10 @@ from crispseg.stopping import StopSignals
 
 if TYPE_CHECKING:
     from crispseg.evaluation import Scores
+    from crispseg.metrics.functional.arrays import Absent
 
 __all__ = [
+    "AbsentRule",
     "CropFactors",
     "CropMargin",
     "MaxPixels",
@@ -25,6 +27,7 @@ __all__ = [
     "Resume",
     "SkipBad",
     "Workers",
+    "parse_absent",
     "parse_crops",
     "parse_radii",
     "score_and_show",
@@ -34,6 +37,15 @@ _WRITTEN = ("images.jsonl", "scores.json", "scores.md", "report.html")
 
 Radii = Annotated[
     str | None, typer.Option(help="Radii of the boundary scores in pixels.", show_default="1,2,3,5, or the recipe's")
+]
+AbsentRule = Annotated[
+    str | None,
+    typer.Option(
+        "--absent",
+        metavar="skip|one",
+        help="What boundary F makes of classes that an image lacks: skips them, or counts them 1, as the papers' code.",
+        show_default="skip, or the recipe's",
+    ),
 ]
 CropFactors = Annotated[
     str | None,
@@ -122,6 +134,19 @@ def parse_radii(text: str) -> tuple[float, ...]:
     if not values or not all(0 <= value < float("inf") for value in values):
         raise ConfigError(f"--radii {text}: numbers ≥ 0 with commas between them expected, as in 3,5,9,12")
     return tuple(int(value) if value.is_integer() else value for value in values)
+
+
+def parse_absent(text: str) -> Absent:
+    """Read ``"skip"`` or ``"one"``.
+
+    Raises:
+        ConfigError: if it is another word.
+    """
+    if text == "one":
+        return "one"
+    if text == "skip":
+        return "skip"
+    raise ConfigError(f"--absent {text}: skip or one expected")
 
 
 def parse_crops(factors: str | None, margin_px: int | None) -> dict[str, Any]:

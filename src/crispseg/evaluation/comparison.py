@@ -26,11 +26,18 @@ from crispseg.evaluation.journal import RecordFile
 from crispseg.evaluation.records import Settings
 from crispseg.evaluation.scores import format_percent, markdown_table
 from crispseg.metrics.counts import SetCounts, Shares
+from crispseg.metrics.functional.arrays import Absent
 from crispseg.metrics.table import DEFINITIONS
 
 __all__ = ["Comparison", "Difference", "compare"]
 
-_COMPARED = {"iou": "IoU", "boundary_f": "boundary F", "distance_iou": "IoU at distance"}
+_COMPARED = {
+    "iou": "IoU",
+    "boundary_f": "boundary F",
+    "boundary_f_absent_one": "boundary F",
+    "distance_iou": "IoU at distance",
+}
+_BY_RULE: dict[Absent, str] = {"skip": "boundary_f", "one": "boundary_f_absent_one"}
 MAX_RESAMPLES = 100_000
 """Their sums are in memory at once: hundreds of megabytes for tables of 150 classes."""
 
@@ -98,6 +105,7 @@ class Comparison:
         resamples: of the bootstrap.
         seed: of its draws.
         groups: how many groups of images were drawn from; None: single images were drawn.
+        absent: the rule of the boundary F: classes that an image lacks are skipped, or count 1, as in the papers.
         differences: for each run but the first: IoU, then boundary F by radius, then IoU at distance by crop factor, if
             all runs have it for the same crops; each the mean first, then the classes.
     """
@@ -108,6 +116,7 @@ class Comparison:
     resamples: int
     seed: int
     groups: int | None
+    absent: Absent
     differences: tuple[Difference, ...]
 
     def mean_iou_at_distance(self) -> dict[str, dict[float, float]]:
@@ -126,9 +135,12 @@ class Comparison:
         return (
             f"{self.images} images{left_out}; in per cent; difference to {self.runs[0]}, with the 95 % interval of a "
             f"paired bootstrap over {self._drawn()} ({self.resamples} resamples, seed {self.seed}){few}. IoU: pixels "
-            "counted over the set; boundary F: mean over images, absent classes skipped. * the interval excludes 0; "
+            f"counted over the set; boundary F: {self._rule()}. * the interval excludes 0; "
             "where nothing differs, 1 of 20 such intervals does so by chance."
         )
+
+    def _rule(self) -> str:
+        return DEFINITIONS[_BY_RULE[self.absent]].averaging
 
     def _drawn(self) -> str:
         return "images" if self.groups is None else f"{self.groups} groups of images"
@@ -152,7 +164,7 @@ class Comparison:
             "interval": f"95 %, percentiles of a paired bootstrap over {self._drawn()}",
             "averaging": {
                 "IoU": "pixels counted over the whole set",
-                "boundary F": "mean over images",
+                "boundary F": self._rule(),
                 "IoU at distance": "pixels inside the crop counted over the whole set",
             },
             "differences": [entry.to_dict() for entry in self.differences],
@@ -175,6 +187,7 @@ def compare(
     *,
     common: bool = False,
     group_by: int | str | None = None,
+    absent: Absent = "skip",
     progress: Callable[[int, int], object] | None = None,
 ) -> Comparison:
     """Compare evaluations of the same images with the first of them.
@@ -187,6 +200,8 @@ def compare(
         group_by: what images are drawn together because they resemble each other: a number N for blocks of N images
             that follow each other by name, or a regular expression, for images in whose names it finds the same, such
             as ``"^[^_]+"`` for what stands before the first underscore; None draws every image by itself.
+        absent: which boundary F is compared: that in which an image without the class is skipped, or that in which it
+            counts 1, ``"one"``, as in the papers.
         progress: called with (images done, images in all).
 
     Returns:
@@ -200,6 +215,8 @@ def compare(
         raise ConfigError(
             f"{len(folders)} runs, {resamples} resamples; 2 runs or more and 1 to {MAX_RESAMPLES} resamples expected"
         )
+    if absent not in _BY_RULE:
+        raise ConfigError(f"absent is {absent!r}; {' or '.join(_BY_RULE)} expected")
     runs = [RecordFile(Path(folder)) for folder in folders]
     names = [os.fspath(folder) for folder in folders]
     if len(set(names)) < len(names):
@@ -212,7 +229,7 @@ def compare(
     draws = _weights(len(chosen), resamples, seed) if groups is None else _group_weights(groups, resamples, seed)
 
     sums: list[SetCounts | None] = [None for _ in runs]
-    needed = [name for score in _score_names(settings) for name in DEFINITIONS[score].needs]
+    needed = [name for score in _score_names(settings, absent) for name in DEFINITIONS[score].needs]
     done = 0
     for weights in draws:
         block = chosen[done : done + weights.shape[1]]
@@ -232,14 +249,14 @@ def compare(
         if progress is not None:
             progress(done, len(chosen))
 
-    first, *others = [_scores(total, settings) for total in sums if total is not None]
+    first, *others = [_scores(total, settings, absent) for total in sums if total is not None]
     differences = [
         entry
         for run, scores in zip(names[1:], others, strict=True)
         for entry in _differences(run, first, scores, settings)
     ]
     count = None if groups is None else int(groups.max()) + 1
-    return Comparison(tuple(names), len(chosen), left_out, resamples, seed, count, tuple(differences))
+    return Comparison(tuple(names), len(chosen), left_out, resamples, seed, count, absent, tuple(differences))
 
 
 def _weights(images: int, resamples: int, seed: int) -> Iterator[Shares]:
@@ -294,9 +311,10 @@ def _group_weights(groups: npt.NDArray[np.int64], resamples: int, seed: int) -> 
         yield np.vstack((np.ones(len(block)), drawn[:, block]))
 
 
-def _score_names(settings: Settings) -> list[str]:
-    """What is compared: of `_COMPARED` what both runs have."""
-    return [name for name in _COMPARED if _keys(name, settings)]
+def _score_names(settings: Settings, absent: Absent) -> list[str]:
+    """What is compared: of `_COMPARED` what both runs have, and of the two boundary F the one that is asked for."""
+    others = set(_BY_RULE.values()) - {_BY_RULE[absent]}
+    return [name for name in _COMPARED if name not in others and _keys(name, settings)]
 
 
 def _keys(name: str, settings: Settings) -> Sequence[Any]:
@@ -305,10 +323,10 @@ def _keys(name: str, settings: Settings) -> Sequence[Any]:
     return settings.radii_px if by == "radius" else settings.crop_factors_px if by == "crop" else (None,)
 
 
-def _scores(sums: SetCounts, settings: Settings) -> dict[str, Shares]:
+def _scores(sums: SetCounts, settings: Settings, absent: Absent) -> dict[str, Shares]:
     """Scores (B, 1 + K) by name from sums of B resamples; (B, R, 1 + K) by radius or crop. The mean comes first."""
     scores = {}
-    for name in _score_names(settings):
+    for name in _score_names(settings, absent):
         of_class: Shares = DEFINITIONS[name].of(sums, settings.label_space, "skip")
         known = ~np.isnan(of_class)
         mean = np.nan_to_num(of_class).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from crispseg.metrics.functional.arrays import mean_of_known
+from crispseg.metrics.functional.arrays import Absent, mean_of_known
 from crispseg.metrics.table import DEFINITIONS, TABLES, ByClass, ByRadius, SetScores
 from crispseg.wording import markdown_cell
 
@@ -20,8 +20,14 @@ __all__ = ["Scores", "format_percent", "markdown_table", "mean_of"]
 class Scores(SetScores):
     """The scores of a set; what each is, see `SetScores`.
 
+    Attributes:
+        absent: which boundary F the tables show: that of ``"skip"``, ``boundary_f``, or that of ``"one"``,
+            ``boundary_f_absent_one``, the papers'. Both are held.
+
     Two are equal if all their values are, NaN being equal to NaN.
     """
+
+    absent: Absent = "skip"
 
     averaging: ClassVar[Mapping[str, str]] = MappingProxyType(
         {name: definition.averaging for name, definition in DEFINITIONS.items()}
@@ -47,12 +53,24 @@ class Scores(SetScores):
         return _means(self.boundary_f)
 
     @property
+    def shown_boundary_f(self) -> str:
+        """Which of the two boundary F is shown: the name of its field."""
+        return "boundary_f" if self.absent == "skip" else "boundary_f_absent_one"
+
+    @property
+    def mean_shown_boundary_f(self) -> dict[float, float]:
+        """By radius in pixels: the mean over the classes of the one that is shown."""
+        return _means(getattr(self, self.shown_boundary_f))
+
+    @property
     def mean_distance_iou(self) -> dict[float, float]:
         """By crop factor in pixels: mean over the classes of the IoU over the whole set, GSCNN's mIoU at distance."""
         return _means(self.distance_iou)
 
     def summary_dict(self) -> dict[str, Any]:
         """The main scores alone, in the form of `to_dict`: IoU, pixel accuracy and boundary F, for cards and logs.
+
+        The papers' boundary F is there if it is the one that is shown.
 
         Example:
             >>> scores = Scores({"sky": 0.9, "pole": 0.25}, 0.875, {1: {"sky": 0.5, "pole": float("nan")}}, images=2)
@@ -70,6 +88,8 @@ class Scores(SetScores):
             "iou": _plain_by_class(self.iou),
             "boundary_f": {_radius(r): _plain_by_class(by_class) for r, by_class in self.boundary_f.items()},
         }
+        if self.absent == "one":
+            values["mean_boundary_f_absent_one"] = _plain_by_radius(self.mean_shown_boundary_f)
         return values | {"averaging": {name: rule for name, rule in self.averaging.items() if name in values}}
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,7 +128,7 @@ class Scores(SetScores):
             >>> scores.table_rows()
             [['class', 'IoU', 'F 1 px'], ['mean', '57.5', '50.0'], ['sky', '90.0', '50.0'], ['pole', '25.0', '–']]
         """
-        return _rows("class", self._columns([name for name in _MAIN if getattr(self, name)]))
+        return _rows("class", self._columns([name for name in self._main if getattr(self, name)]))
 
     def category_rows(self) -> list[list[str]]:
         """IoU and, where it is scored, iIoU of the categories, like `table_rows`; empty where there are none."""
@@ -124,9 +144,9 @@ class Scores(SetScores):
         tables = {}
         for title in TABLES:
             names = [name for name, entry in DEFINITIONS.items() if entry.table == title and getattr(self, name)]
-            own = [name for name in names if name not in _MAIN]
+            own = [name for name in names if name not in self._main]
             if own:  # the main table's own score comes last, as in precision, recall and F
-                ordered = [*own, *(name for name in names if name in _MAIN)]
+                ordered = [*own, *(name for name in names if name in self._main)]
                 first = "category" if DEFINITIONS[own[0]].by == "category" else "class"
                 tables[title] = _rows(first, self._columns(ordered))
         return tables
@@ -169,11 +189,13 @@ class Scores(SetScores):
         return (
             f"{markdown_table(self.table_rows())}\n{details}"
             f"{self.summary()}. In per cent. "
-            f"IoU: {self.averaging['iou']}. Boundary F: {self.averaging['boundary_f']}.\n"
+            f"IoU: {self.averaging['iou']}. Boundary F: {self.averaging[self.shown_boundary_f]}.\n"
         )
 
-
-_MAIN = ("iou", "iiou", "boundary_f")  # in the table above all others
+    @property
+    def _main(self) -> tuple[str, ...]:
+        """What stands in the table above all others."""
+        return ("iou", "iiou", self.shown_boundary_f)
 
 
 def markdown_table(rows: list[list[str]]) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from crispseg.evaluation.totals import Totals
 from crispseg.io import MAX_PIXELS, atomic_write
 from crispseg.labels import LabelSpace
 from crispseg.labels import label_space as load_label_space
+from crispseg.metrics.functional.arrays import Absent
 
 if TYPE_CHECKING:
     from crispseg.inference import Prediction  # which needs PyTorch, as scoring label files does not
@@ -96,6 +97,7 @@ def evaluate(
     workers: int | None = None,
     source: Mapping[str, Any] | None = None,
     report: Report | None = None,
+    absent: Absent = "skip",
 ) -> Scores:
     """Score a predictor on every image of a set, at the images' own size.
 
@@ -116,6 +118,7 @@ def evaluate(
         workers: threads beside the network; None: one per core, four at most.
         source: what is scored, for the records: plain values, of which a run that goes on must find the same.
         report: called at the end with all that there is to show, such as `crispseg.pages.evaluation.write_pages`.
+        absent: which boundary F tables and pages show; see `Scores`.
 
     Returns:
         The scores.
@@ -125,7 +128,7 @@ def evaluate(
             holds something else.
         DataError: if the set is empty, or images are broken or differ in size from their labels; all are named.
     """
-    _check_options(out, resume, workers)
+    _check_options(out, resume, workers, absent)
     _check_classes(predictor.label_space, dataset.label_space)
     settings = Settings(dataset.label_space, tuple(radii_px), source or {}, tuple(crop_factors_px), crop_margin_px)
     if len(dataset) == 0:
@@ -136,7 +139,7 @@ def evaluate(
     if out is not None and names is not None and len(set(names)) < len(names):
         raise DataError("several images of the data set have one name, and files tell them apart by it; rename them")
     images = _PredictedSet(predictor, dataset, settings)
-    return _evaluate(images, settings, (), out, resume, skip_bad, workers, progress, report)
+    return _evaluate(images, settings, (), out, resume, skip_bad, workers, progress, report, absent)
 
 
 def evaluate_folders(
@@ -157,6 +160,7 @@ def evaluate_folders(
     workers: int | None = None,
     max_pixels: int = MAX_PIXELS,
     report: Report | None = None,
+    absent: Absent = "skip",
 ) -> Scores:
     """Score label images that any tool has written.
 
@@ -185,6 +189,7 @@ def evaluate_folders(
         workers: threads; None: one per core, four at most.
         max_pixels: of one image; larger ones are refused.
         report: called at the end with all that there is to show, such as `crispseg.pages.evaluation.write_pages`.
+        absent: which boundary F tables and pages show; see `Scores`.
 
     Returns:
         The scores.
@@ -204,7 +209,7 @@ def evaluate_folders(
         >>> round(scores.iou["road"], 3), scores.boundary_f[1]["road"]
         (0.333, 1.0)
     """
-    _check_options(out, resume, workers)
+    _check_options(out, resume, workers, absent)
     space = label_space if isinstance(label_space, LabelSpace) else load_label_space(label_space)
     folders = {"predictions": Path(predictions), "labels": Path(labels)}
     encodings = {"encoding": encoding, "label_encoding": label_encoding or encoding}
@@ -217,7 +222,7 @@ def evaluate_folders(
     settings = replace(settings, instances=scores_instances)
     images = FolderSet(pairs, settings, *asked, max_pixels)
     found = [*problems, *without_instances]
-    return _evaluate(images, settings, found, out, resume, skip_bad, workers, progress, report)
+    return _evaluate(images, settings, found, out, resume, skip_bad, workers, progress, report, absent)
 
 
 _OF_A_RUN = ("scores.json", "problems.txt", "scores.md", "report.html")  # the last two are made from reports
@@ -233,6 +238,7 @@ def _evaluate(
     workers: int | None,
     progress: Progress | None,
     report: Report | None,
+    absent: Absent,
 ) -> Scores:
     """Score a set, and write its records and scores."""
     folder = None if out is None else Path(out)
@@ -243,7 +249,7 @@ def _evaluate(
     totals, skipped = score_set(
         images, settings, problems, journal=journal, skip_bad=skip_bad, workers=workers, progress=progress
     )
-    scores = totals.scores(skipped=len({problem.where for problem in skipped}))
+    scores = replace(totals.scores(skipped=len({problem.where for problem in skipped})), absent=absent)
     if folder is not None:
         in_words = "".join(f"{problem.where}: {problem.kind}: {problem.detail}\n" for problem in skipped)
         for name, text in (("scores.json", scores.to_json()), ("problems.txt", in_words)):
@@ -283,9 +289,11 @@ class _PredictedSet:
         return Example(image, self._predictor(image).labels, labels)
 
 
-def _check_options(out: str | os.PathLike[str] | None, resume: bool, workers: int | None) -> None:
+def _check_options(out: str | os.PathLike[str] | None, resume: bool, workers: int | None, absent: Absent) -> None:
     if resume and out is None:
         raise ConfigError("resume goes on with the records in a folder, and none is named; give it as well (--out)")
+    if absent not in get_args(Absent):
+        raise ConfigError(f"absent is {absent!r}; {' or '.join(get_args(Absent))} expected")
     if workers is not None and workers < 1:
         raise ConfigError(f"workers is {workers}; 1 or more expected")
 

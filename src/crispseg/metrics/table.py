@@ -28,10 +28,11 @@ Of = Callable[[SetCounts, LabelSpace | None, Absent], Any]
 
 _REGIONS = "Accuracy, Boundary IoU and trimap IoU, counted over the whole set"
 _RATES = "Precision, recall and F of the boundaries, mean over images"
+_AS_PAPERS = "Boundary F as the papers' code counts it, absent classes being 1, mean over images"
 _RATES_OF_SET = "Precision, recall and F of the boundaries, counted over the whole set"
 _CATEGORIES = "IoU of the categories, counted over the whole set"
 _CROPS = "IoU at distance by crop factor in pixels, counted over the whole set"
-TABLES = (_REGIONS, _RATES, _RATES_OF_SET, _CATEGORIES, _CROPS)
+TABLES = (_REGIONS, _RATES, _AS_PAPERS, _RATES_OF_SET, _CATEGORIES, _CROPS)
 """Titles of the tables of details, in their order."""
 
 _PIXELS = "pixels counted over the whole set"
@@ -93,6 +94,11 @@ def _mean(name: str) -> tuple[Of, str]:
     return lambda counts, _, absent: mean_of_images(counts.arrays()[name], counts.images, absent), name
 
 
+def _mean_with_one(name: str) -> tuple[Of, str]:
+    """Of the images' own scores, an image without the class in either mask counting 1, whatever the rule."""
+    return lambda counts, *_: mean_of_images(counts.arrays()[name], counts.images, "one"), name
+
+
 def _rate(which: int) -> tuple[Of, str]:
     """Precision, recall or F of all boundary pixels together."""
 
@@ -146,6 +152,8 @@ class SetScores:
         pixel_accuracy: share of the labelled pixels that are right.
         boundary_f: by radius in pixels and class name, the mean over the images; NaN for a class that no image shows.
         images: how many there were.
+        boundary_f_absent_one: likewise by the rule of the papers' code: an image that neither shows nor predicts the
+            class counts 1.
         class_accuracy: by class name, the share of its pixels that are right.
         frequency_weighted_iou: mean of the IoU, weighted with the classes' shares of the labelled pixels.
         category_iou: by category name, confusion within a category being right; empty if the table knows none.
@@ -187,6 +195,17 @@ class SetScores:
         )
     )
     images: int
+    boundary_f_absent_one: ByRadius = field(
+        default_factory=dict,
+        metadata=_is(
+            _mean_with_one("f_images"),
+            "radius",
+            "F (absent 1)",
+            "mean over images, absent classes counting 1, as in the papers",
+            mean="mean over the classes of the mean over images; absent classes counting 1, as in the papers",
+            table=_AS_PAPERS,
+        ),
+    )
     class_accuracy: ByClass = field(
         default_factory=dict,
         metadata=_is(

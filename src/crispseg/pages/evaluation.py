@@ -64,7 +64,7 @@ def render_report(evaluation: Evaluation) -> str:
         means=[_share(mean_of(by_class)) for by_class in columns.values()],
         boundary_curve=line_chart(
             {
-                "mean over images": scores.mean_boundary_f,
+                "mean over images": scores.mean_shown_boundary_f,
                 "counted over the whole set": {r: mean_of(by_class) for r, by_class in scores.boundary_f_set.items()},
             },
             " px",
@@ -84,10 +84,11 @@ def render_report(evaluation: Evaluation) -> str:
 
 
 def _tiles(scores: Scores) -> list[dict[str, str]]:
-    radii = _first_and_last(list(scores.boundary_f))
+    of_boundary = scores.mean_shown_boundary_f
+    radii = _first_and_last(list(of_boundary))
     shares = {
         "mean IoU": scores.mean_iou,
-        **{f"boundary F within {radius:g} px": scores.mean_boundary_f[radius] for radius in radii},
+        **{f"boundary F within {radius:g} px": of_boundary[radius] for radius in radii},
         "Boundary IoU": mean_of(scores.boundary_iou),
         "category IoU": mean_of(scores.category_iou),
         "iIoU": mean_of(scores.iiou),
@@ -101,9 +102,10 @@ def _tiles(scores: Scores) -> list[dict[str, str]]:
 
 def _columns(scores: Scores) -> dict[str, Mapping[str, float]]:
     """What the table of bars shows, by its heading."""
-    radii = _first_and_last(list(scores.boundary_f))
+    of_boundary = getattr(scores, scores.shown_boundary_f)
+    radii = _first_and_last(list(of_boundary))
     of_instances = {"iIoU": scores.iiou} if scores.iiou else {}
-    of_boundaries = {f"boundary F within {radius:g} px": scores.boundary_f[radius] for radius in radii}
+    of_boundaries = {f"boundary F within {radius:g} px": of_boundary[radius] for radius in radii}
     return {"IoU": scores.iou, **of_instances, **of_boundaries}
 
 

@@ -188,10 +188,11 @@ def _export(
     if recipe.train.strategy == "fsdp":  # each process holds a part of it; one that is whole takes no gradients
         model = build_model(recipe.model.without_sources(), val_set.label_space)
     model.load_state_dict(weights)
-    scores = evaluate(_predictor(model, recipe, trainer.strategy.root_device), val_set, recipe.evaluate.radii_px)
+    predictor = _predictor(model, recipe, trainer.strategy.root_device)
+    scores = evaluate(predictor, val_set, recipe.evaluate.radii_px, absent=recipe.evaluate.absent)
     if trainer.is_global_zero:
         if isinstance(trainer.logger, RunLogger):
-            values = {f"val/boundary_f_{radius:g}px": value for radius, value in scores.mean_boundary_f.items()}
+            values = {f"val/boundary_f_{radius:g}px": value for radius, value in scores.mean_shown_boundary_f.items()}
             trainer.logger.log_metrics({**values, "val/best_mean_iou": scores.mean_iou}, step=trainer.global_step)
             trainer.logger.finalize("success")
         save_model(model, folder / "model", recipe=recipe, metrics=scores.summary_dict())
