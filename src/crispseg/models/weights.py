@@ -301,8 +301,8 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     found = card.get("format_version")
     if type(found) is not int or not 1 <= found <= FORMAT_VERSION:
         raise WeightsError(
-            f"{path}: format_version is {found!r:.100}, 1 to {FORMAT_VERSION} expected; upgrade, for a newer crispseg may "
-            "have written it"
+            f"{path}: format_version is {found!r:.100}, 1 to {FORMAT_VERSION} expected; upgrade, for a newer crispseg "
+            "may have written it"
         )
     for key, kind in _OPTIONAL.items():
         value = card.get(key)
