@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -108,7 +109,7 @@ def collect_images(arguments: Sequence[str], out: Path) -> dict[Path, Path]:
                 raise DataError(f"{argument}: no such file or folder, and no file fits it as a pattern")
         for target, source in pairs:
             other = found.setdefault(target, source)
-            if other.resolve() != source.resolve():
+            if os.path.realpath(other) != os.path.realpath(source):
                 raise DataError(
                     f"{other} and {source} would both be written as {out / target}_*.png; "
                     "give the folder above both instead, so that sub-folders are kept, or segment them into two folders"
@@ -117,16 +118,16 @@ def collect_images(arguments: Sequence[str], out: Path) -> dict[Path, Path]:
 
 
 def _images_below(folder: Path, out: Path) -> list[tuple[Path, Path]]:
-    inside_out = out.resolve()
-    if inside_out == folder.resolve():
+    inside_out = Path(os.path.realpath(out))
+    if inside_out == Path(os.path.realpath(folder)):
         raise ConfigError(
             f"--out {out} is also a folder of images, where results would be taken for images; name another"
         )
     from crispseg.io import files_below
 
     sources = [source for source in files_below(folder) if source.suffix.lower() in IMAGE_SUFFIXES]
-    if inside_out.is_relative_to(folder.resolve()):  # an earlier run's results
-        sources = [source for source in sources if not source.resolve().is_relative_to(inside_out)]
+    if inside_out.is_relative_to(Path(os.path.realpath(folder))):  # an earlier run's results
+        sources = [source for source in sources if not Path(os.path.realpath(source)).is_relative_to(inside_out)]
     if not sources:
         raise DataError(f"{folder}: no images found; files ending in {', '.join(sorted(IMAGE_SUFFIXES))} expected")
     return [(source.relative_to(folder).with_suffix(""), source) for source in sources]

@@ -129,8 +129,12 @@ def read_colours(
     """
     if Path(path).suffix.lower() in (".jpg", ".jpeg"):
         raise DataError(f"{os.fspath(path)}: JPEG changes colours; save labels as PNG")
-    red, green, blue = np.moveaxis(read_image(path, max_pixels).astype(np.int32), 2, 0)
-    codes = red << 16 | green << 8 | blue
+    image = read_image(path, max_pixels)
+    codes = image[..., 0].astype(np.int32)
+    for channel in (1, 2):  # in place: of an image that is as large as it may be, each copy has 160 MB
+        codes <<= 8
+        codes |= image[..., channel]
+    del image
     ids: LabelIds = table[codes]
     unknown = ids == NO_CLASS
     if unknown.any():

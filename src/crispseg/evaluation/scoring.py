@@ -213,7 +213,8 @@ def evaluate_folders(
     space = label_space if isinstance(label_space, LabelSpace) else load_label_space(label_space)
     folders = {"predictions": Path(predictions), "labels": Path(labels)}
     encodings = {"encoding": encoding, "label_encoding": label_encoding or encoding}
-    source = {"kind": "folders", **{key: str(path.resolve()) for key, path in folders.items()}, **encodings}
+    places = {key: os.path.realpath(path) for key, path in folders.items()}
+    source = {"kind": "folders", **places, **encodings}
     asked: tuple[Encoding, Encoding] = (encoding, label_encoding or encoding)
     check_encodings(space, *asked)
     settings = Settings(space, tuple(radii_px), source, tuple(crop_factors_px), crop_margin_px)

@@ -275,8 +275,16 @@ def _eight_bit_grey(image: Image.Image, path: str | os.PathLike[str]) -> npt.NDA
 
 
 def _over_white(image: Image.Image) -> Image.Image:
-    layer = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, (255, 255, 255, 255)), layer)
+    """RGB; strip by strip, for each step is a copy, and four of a large image take most of a gigabyte."""
+    opaque = Image.new("RGB", image.size)
+    for top in range(0, image.height, _STRIP):
+        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height))).convert("RGBA")
+        white = Image.new("RGBA", strip.size, (255, 255, 255, 255))
+        opaque.paste(Image.alpha_composite(white, strip).convert("RGB"), (0, top))
+    return opaque
+
+
+_STRIP = 512  # rows
 
 
 def _grey_expansion(path: str | os.PathLike[str]) -> int:

@@ -141,9 +141,15 @@ def _markdown_row(entry: CatalogueEntry) -> str:
 
 
 def _line(keys: tuple[str, ...], value: Any, sources: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf).strip()[1:-1]
+    text = _flow(value, as_it_is=True)
+    if not text.isprintable():  # what turns the direction of text, for instance
+        text = _flow(value, as_it_is=False)
     source = next((f" # {label}" for label, values in sources if _says(values, keys)), "")
     return f"{keys[-1]}: {text}{source}"
+
+
+def _flow(value: Any, *, as_it_is: bool) -> str:
+    return yaml.safe_dump([value], default_flow_style=True, allow_unicode=as_it_is, width=math.inf).strip()[1:-1]
 
 
 def _says(values: Any, keys: tuple[str, ...]) -> bool:

@@ -1,0 +1,167 @@
+"""What attacks share: a seed that is printed, the real command line in this process, and a small world to attack."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+SEED = os.environ.get("CRISPSEG_ATTACK_SEED") or str(random.SystemRandom().randrange(10**6))
+SECONDS = 30  # of one case; a shared machine is slow now and then, a hang is not over then either
+
+
+class Hang(BaseException):
+    """Raised by an alarm; no handler of errors takes it."""
+
+
+@dataclass
+class Attack:
+    """Runs cases and holds each to the promise: done, or one line that names what is wrong, and exit status 2."""
+
+    seed: str
+    rng: random.Random
+    cases: int = 0
+    refused: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def run(self, arguments: Sequence[object], names: Sequence[str] = (), exits: Sequence[int] = (0, 2)) -> bool:
+        """One command line.
+
+        Args:
+            arguments: of the command.
+            names: one of which a refusal must name; none: any.
+            exits: the statuses that keep the promise.
+
+        Returns:
+            Whether it was done.
+        """
+        from crispseg.cli import app
+
+        self.cases += 1
+        texts = [str(argument) for argument in arguments]
+        try:
+            with alarm():
+                result = CliRunner().invoke(app, texts)
+        except Hang:
+            return self._fail(texts, f"not over in {SECONDS} s")
+        error = result.exception
+        if error is not None and not isinstance(error, SystemExit):
+            where = "".join(traceback.format_exception(error)[-3:])
+            return self._fail(texts, f"traceback: {where}")
+        if result.exit_code not in exits:
+            return self._fail(texts, f"exit status {result.exit_code}: {result.output[-500:]!r}")
+        if odd := [c for c in result.output if not c.isprintable() and c != "\n"]:
+            return self._fail(texts, f"{odd[0]!r} reaches the terminal")
+        if result.exit_code == 0:
+            return True
+        self.refused += 1
+        if "Usage:" in result.stderr:  # typer's own refusal of an option
+            return False
+        lines = result.stderr.splitlines()
+        errors = [line for line in lines if line.startswith("error: ")]
+        listed = "×" in result.stdout  # `data check` lists what is wrong with the data on stdout
+        if not errors and not listed:
+            return self._fail(texts, f"refused without a word: {result.output[-300:]!r}")
+        if len(errors) > 1 and 1 not in exits:
+            return self._fail(texts, f"{len(errors)} errors: {errors[:3]}")
+        if names and not any(name in result.output for name in names):
+            return self._fail(texts, f"does not name {names}: {result.output[-300:]!r}")
+        if any(re.match(r"error: \[Errno", line) for line in errors):
+            return self._fail(texts, f"a bare system error: {errors[0]}")
+        return False
+
+    def _fail(self, texts: Sequence[str], what: str) -> bool:
+        self.failures.append(f"crispseg {' '.join(text[:200] for text in texts)!a}\n    {what}")
+        return False
+
+
+class alarm:  # reads as a statement
+    def __enter__(self) -> None:
+        def ring(*_: object) -> None:
+            raise Hang
+
+        self.before = signal.signal(signal.SIGALRM, ring)
+        signal.alarm(SECONDS)
+
+    def __exit__(self, *_: object) -> None:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, self.before)
+
+
+@pytest.fixture
+def attack(request, record_property):
+    """Cases of one test; all that broke the promise is said at its end."""
+    made = Attack(SEED, random.Random(f"{SEED} {request.node.name}"))
+    yield made
+    record_property("cases", made.cases)
+    record_property("refused", made.refused)
+    if made.failures:
+        shown = "\n".join(made.failures[:8])
+        pytest.fail(f"CRISPSEG_ATTACK_SEED={SEED}: {len(made.failures)} of {made.cases} cases:\n{shown}", pytrace=False)
+
+
+def pytest_terminal_summary(terminalreporter):
+    reports = [
+        report for found in terminalreporter.stats.values() for report in found if hasattr(report, "user_properties")
+    ]
+    sums = {"cases": 0, "refused": 0}
+    for report in reports:
+        if report.when == "teardown":
+            for name, value in report.user_properties:
+                sums[name] = sums.get(name, 0) + value
+    if sums["cases"]:
+        terminalreporter.write_line(f"attack: {sums['cases']} cases, {sums['refused']} refused")
+
+
+@dataclass(frozen=True)
+class World:
+    """Sound files, to be copied and broken."""
+
+    root: Path
+    data: Path
+    model: Path
+    runs: tuple[Path, Path]
+    recipe: Path
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    import crispseg
+    from crispseg.evaluation import evaluate_folders
+    from crispseg.io import write_png
+    from crispseg.labels import label_space
+    from crispseg.recipes import load_recipe
+
+    root = tmp_path_factory.mktemp("world")
+    data = root / "data"
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for number in range(2):
+            write_png(data / "images" / split / f"{number}.png", rng.integers(0, 256, (16, 20, 3), dtype=np.uint8))
+            write_png(data / "labels" / split / f"{number}.png", rng.integers(0, 3, (16, 20), dtype=np.uint8))
+    (data / "labels.yaml").write_text("classes: [sky, road, car]\nignore_ids: [9]\n")
+    space = label_space(data / "labels.yaml")
+    model = crispseg.create_model("fcn", backbone="test_resnet", channels=8, label_space=space)
+    recipe = root / "recipe.yaml"
+    recipe.write_text(
+        f"model: {{head: fcn, backbone: test_resnet, channels: 8}}\ndata: {{layout: folder, root: {data}, "
+        "crop_hw: [16, 16], workers: 0}\ntrain: {epochs: 1, batch_size: 2}\n"
+    )
+    crispseg.save_model(model, root / "model", recipe=load_recipe(recipe))
+    runs = []
+    for name in ("one", "two"):
+        masks = root / f"masks_{name}"
+        for number in range(2):
+            write_png(masks / f"{number}.png", rng.integers(0, 3, (16, 20), dtype=np.uint8))
+        evaluate_folders(masks, data / "labels" / "val", space, (1, 2), out=root / name)
+        runs.append(root / name)
+    return World(root, data, root / "model", (runs[0], runs[1]), recipe)

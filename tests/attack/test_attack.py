@@ -1,0 +1,319 @@
+"""Hostile and odd content, through the real command line: done, or one line and exit status 2; never a traceback.
+
+``pytest -m attack`` draws other cases each time and prints the seed of those that broke a promise; to have them again,
+set ``CRISPSEG_ATTACK_SEED``.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zlib
+
+import hostile
+import pytest
+
+pytestmark = pytest.mark.attack
+
+ROUNDS = range(4)  # of each kind, so that processes share the work
+
+
+def files_of(folder, contents, suffix=".png"):
+    folder.mkdir(parents=True)
+    for number, content in enumerate(contents):
+        (folder / f"{number}{suffix}").write_bytes(content)
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("_", ROUNDS)
+def test_images_in_a_data_set(attack, world, tmp_path, _):
+    for number, content in enumerate(hostile.images(attack.rng, 50)):
+        data = tmp_path / str(number)
+        shutil.copytree(world.data, data)
+        which = attack.rng.choice(["images/train/0.png", "labels/train/1.png"])
+        (data / which).write_bytes(content)
+        attack.run(["data", "check", data, "--layout", "folder"], [f"{number}/{which}"])
+
+
+@pytest.mark.parametrize("_", ROUNDS)
+def test_images_to_segment_are_named_and_the_others_are_done(attack, world, tmp_path, _):
+    contents = [*hostile.images(attack.rng, 60)]
+    files = files_of(tmp_path / "images", contents)
+    shutil.copy(world.data / "images/val/0.png", tmp_path / "images" / "sound.png")
+    attack.run(["segment", world.model, tmp_path / "images", "--out", tmp_path / "out"], exits=(0, 1))
+    assert (tmp_path / "out" / "sound_labels.png").is_file()
+    attack.cases += len(files) - 1  # each of them is one
+
+
+@pytest.mark.parametrize("_", ROUNDS)
+def test_masks_to_score(attack, world, tmp_path, _):
+    for number, content in enumerate(hostile.images(attack.rng, 40)):
+        masks = tmp_path / str(number)
+        shutil.copytree(world.root / "masks_one", masks)
+        (masks / "1.png").write_bytes(content)
+        encoding = attack.rng.choice(["raw-ids", "train-ids", "colours"])
+        options = attack.rng.choice([[], ["--skip-bad"], ["--out", tmp_path / f"{number}out"]])
+        table = world.data / "labels.yaml"
+        arguments = [
+            "score",
+            masks,
+            world.data / "labels/val",
+            "--label-space",
+            table,
+            "--encoding",
+            encoding,
+            *options,
+        ]
+        attack.run(arguments, [f"{number}/1.png", "labels/val", "colour"])
+
+
+@pytest.mark.parametrize("_", ROUNDS)
+def test_label_tables(attack, world, tmp_path, _):
+    text = (
+        "name: three\nclasses:\n  - {name: sky, ids: [0], colour: [1, 2, 3], category: a}\n"
+        "  - name: road\n    ids: [1]\n  - {name: car, ids: [2], has_instances: true}\n"
+        "ignore_ids: [9, 255]\nignored_classes: [{name: v, ids: [9]}]\n"
+    )
+    path = tmp_path / "table.yaml"
+    for content in hostile.yaml_texts(text, attack.rng, 60):
+        path.write_bytes(content)
+        attack.run(["data", "check", world.data, "--layout", "folder", "--labels", path], ["table.yaml", "label table"])
+
+
+@pytest.mark.parametrize("_", ROUNDS)
+def test_recipes(attack, world, tmp_path, _):
+    text = (
+        "name: x\nmodel: {head: fcn, backbone: test_resnet, channels: 8}\n"
+        f"data:\n  layout: folder\n  root: {world.data}\n  crop_hw: [16, 16]\n  scale_range: [1, 2]\n"
+        "  flip_probability: 0.5\nloss: {auxiliary_weight: 1}\ntrain:\n  epochs: 1\n  lr: 0.1\n  precision: 32\n"
+        "evaluate:\n  radii_px: [1]\n  scales: [1]\n"
+    )
+    path = tmp_path / "recipe.yaml"
+    for content in hostile.yaml_texts(text, attack.rng, 60):
+        path.write_bytes(content)
+        command = attack.rng.choice([["recipes", path], ["data", "check", "--recipe", path]])
+        attack.run(command, ["recipe.yaml", "data.", "name too long"])
+
+
+def every_key():
+    from crispseg.config import Recipe
+
+    keys = []
+    for section, entry in Recipe.model_fields.items():
+        inner = getattr(entry.annotation, "model_fields", None)
+        keys += [section] if inner is None else [f"{section}.{name}" for name in inner]
+    return [*keys, "loss.edge_weight", "data.toy_seed", "zzz", "model.zzz", "model.head_options.x", "a.b.c", "", "."]
+
+
+@pytest.mark.parametrize("_", ROUNDS)
+def test_changes_of_recipes(attack, world, _):
+    keys = every_key()
+    for _ in range(120):
+        change = f"{attack.rng.choice(keys)}={hostile.odd_value(attack.rng)}"
+        attack.run(["recipes", world.recipe, "--set", change], ["override", "recipe.yaml"])
+
+
+OPTIONS = {
+    "segment": ["--scales", "--window", "--max-pixels", "--device"],
+    "describe": ["--size", "--classes", "--output-stride", "--backbone", "--context"],
+    "compare": ["--resamples", "--seed", "--group-by", "--plot", "--out"],
+    "score": ["--radii", "--crop-factors", "--crop-margin", "--encoding", "--label-space", "--workers", "--max-pixels"],
+    "evaluate": ["--split", "--radii", "--device", "--crop-factors", "--data", "--layout", "--set"],
+    "preview": ["--split", "--count", "--seed", "--layout", "--labels"],
+    "check": ["--split", "--threads", "--layout", "--out"],
+    "convert": ["--from", "--labels"],
+}
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_options(attack, world, tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sound = {
+        "segment": ["segment", world.model, world.data / "images/val", "--out", "out"],
+        "describe": ["describe", "fcn", "--backbone", "test_resnet", "--size", "64x64"],
+        "compare": ["compare", *world.runs],
+        "score": [
+            "score",
+            world.root / "masks_one",
+            world.data / "labels/val",
+            "--label-space",
+            world.data / "labels.yaml",
+        ],
+        "evaluate": ["evaluate", world.model],
+        "preview": ["data", "preview", world.data, "--layout", "folder", "--out", "x.png"],
+        "check": ["data", "check", world.data, "--layout", "folder"],
+        "convert": ["convert", world.model / "weights.safetensors", "--out", "converted"],
+    }[command]
+    for _ in range(35):
+        option, value = attack.rng.choice(OPTIONS[command]), hostile.odd_value(attack.rng)
+        if option == "--out" and value.startswith(("/", "~", "..")):
+            continue
+        values = [value, hostile.odd_value(attack.rng)] if option == "--window" else [value]
+        attack.run([*sound, option, *values], exits=(0, 1, 2))
+
+
+@pytest.mark.parametrize("kind", ["zip", "old", "safetensors"])
+@pytest.mark.parametrize("_", range(2))
+def test_checkpoints(attack, world, tmp_path, kind, _):
+    import torch
+    from safetensors.torch import save_file
+
+    state = {"a.weight": torch.rand(3, 4), "a.num": torch.arange(3), "b": torch.rand(2).half()}
+    whole = tmp_path / "whole"
+    if kind == "safetensors":
+        save_file(state, whole)
+    else:
+        torch.save({"state_dict": state, "epoch": 3}, whole, _use_new_zipfile_serialization=kind == "zip")
+    path = tmp_path / f"mutated.{kind}"
+    for _ in range(50):
+        path.write_bytes(hostile.mutated(whole.read_bytes(), attack.rng))
+        attack.run(["convert", path, "--out", tmp_path / "out"], ["mutated"])
+
+
+@pytest.mark.parametrize("_", ROUNDS)
+def test_cards(attack, world, tmp_path, _):
+    card = json.loads((world.model / "card.json").read_text())
+    folder = tmp_path / "model"
+    shutil.copytree(world.model, folder)
+    for content in hostile.json_texts(card, attack.rng, 25):
+        (folder / "card.json").write_bytes(content)
+        command = attack.rng.choice([["describe", folder, "--size", "32x32"], ["evaluate", folder]])
+        attack.run(command, [str(folder), "recipe", "data", "layout"])
+
+
+@pytest.mark.parametrize("_", ROUNDS)
+def test_journals(attack, world, tmp_path, _):
+    folder = tmp_path / "run"
+    shutil.copytree(world.runs[1], folder)
+    lines = (world.runs[1] / "images.jsonl").read_bytes().splitlines()
+    for _ in range(50):
+        place = attack.rng.randrange(len(lines))
+        changed = next(hostile.json_texts(json.loads(lines[place]), attack.rng, 1))
+        (folder / "images.jsonl").write_bytes(b"\n".join([*lines[:place], changed, *lines[place + 1 :]]) + b"\n")
+        attack.run(["compare", world.runs[0], folder, "--resamples", "20"], ["run", "images"])
+
+
+def test_folders(attack, world, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "gone").symlink_to("nowhere")
+    (tmp_path / "[b]x[/b]").mkdir(parents=True)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "\x1b[31m").mkdir()
+    os.mkdir(os.fsencode(tmp_path) + b"/\xff")
+    odd = [
+        *map(str, tmp_path.iterdir()),
+        "",
+        ".",
+        "/",
+        "/dev/null",
+        "/dev/zero",
+        "/proc/self/mem",
+        "x" * 300,
+        "a/" * 2000,
+        "\0",
+    ]
+    for path in odd:
+        for command in (
+            ["segment", path, world.data / "images/val", "--out", "out"],
+            ["segment", world.model, path, "--out", "out"],
+            ["describe", f"{path}/"],
+            ["compare", world.runs[0], path],
+            ["score", path, world.data / "labels/val", "--label-space", "camvid"],
+            ["score", world.root / "masks_one", world.data / "labels/val", "--label-space", f"./{path}"],
+            ["data", "check", path, "--layout", "folder"],
+            ["recipes", f"{path}.yaml"],
+            ["convert", path, "--out", "converted"],
+            ["evaluate", world.model, "--data", path],
+        ):
+            if path in ("/", ".") and command[:2] == ["score", path]:
+                continue  # all the files of this machine
+            if path == "/" and command[0] == "segment":
+                continue
+            attack.run(command, exits=(0, 1, 2))
+
+
+def test_names_of_classes_and_files(attack, world, tmp_path):
+    for number, text in enumerate(hostile.ODD_TEXTS):
+        if "/" in text or "\0" in text or not 0 < len(text) < 200 or text in ("~", "."):
+            continue
+        data = tmp_path / str(number) / text
+        shutil.copytree(world.data, data)
+        (data / "images/val/0.png").rename(data / f"images/val/{text}0.png")
+        (data / "labels/val/0.png").rename(data / f"labels/val/{text}0.png")
+        (data / "labels.yaml").write_text(json.dumps({"classes": [text, "b", "c"], "ignore_ids": [9]}))
+        attack.run(["data", "check", data, "--layout", "folder"])
+        out = tmp_path / f"out{number}"
+        labels = data / "labels/val"
+        attack.run(["score", labels, labels, "--label-space", data / "labels.yaml", "--out", out])
+        attack.run(["segment", world.model, data / "images/val", "--out", out / "pictures"])
+
+
+LIMIT_MB, LIMIT_SECONDS = 1000, 120  # of a fresh process; half a gigabyte of it is PyTorch
+
+IN_A_FRESH_PROCESS = """
+import resource, sys
+from typer.testing import CliRunner
+from crispseg.cli import app
+for arguments in {commands!r}:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exception is None or isinstance(result.exception, SystemExit), (arguments, repr(result.exception))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(result.exit_code, peak, " ".join(arguments)[:100], result.stderr[:100].replace("\\n", " "))
+"""
+
+
+def test_small_files_cost_little_memory(attack, world, tmp_path):
+    """Files under two megabytes that stand for gigabytes."""
+
+    def png(name, width, height, colour=0, depth=8):
+        def chunk(kind, content):
+            return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+
+        row = 1 + (width * depth * {0: 1, 2: 3, 6: 4}[colour] + 7) // 8
+        packer = zlib.compressobj(9)
+        data = b"".join([*(packer.compress(bytes(row * 64)) for _ in range(height // 64)), packer.flush()])
+        head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes((depth, colour, 0, 0, 0))
+        path = tmp_path / name / "a.png"
+        path.parent.mkdir()
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b""))
+        assert path.stat().st_size < 2_000_000
+        return path
+
+    import torch
+
+    big, allowed, deep = png("big", 13_000, 12_992), png("allowed", 6_000, 5_952, 6), png("deep", 6_000, 5_952, 0, 16)
+    bomb, table = tmp_path / "bomb.pth", tmp_path / "table.yaml"
+    table.write_text("classes: [{name: a, ids: [1]}, {name: b, ids: [2]}]")  # not 0, so that reading is what costs
+
+    class Bytes:
+        def __reduce__(self):
+            return bytearray, (30_000_000_000,)
+
+    torch.save({"a": torch.zeros(1), "x": Bytes()}, bomb)
+    aliases = tmp_path / "aliases.yaml"
+    aliases.write_text("a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{f'*a{n - 1},' * 9}]\n" for n in range(1, 20)))
+    giant = tmp_path / "giant"
+    shutil.copytree(world.model, giant)
+    card = json.loads((giant / "card.json").read_text())
+    card["model"] |= {"channels": 8192, "backbone": "resnet152"}
+    (giant / "card.json").write_text(json.dumps(card))
+    commands = [
+        ["score", str(image.parent), str(image.parent), "--label-space", str(table), "--encoding", encoding]
+        for image in (big, allowed, deep)
+        for encoding in ("raw-ids", "colours")
+    ]
+    commands += [["convert", str(bomb), "--out", str(tmp_path / "out")], ["recipes", str(aliases)]]
+    commands += [["describe", str(giant)], ["segment", str(world.model), str(big), "--out", str(tmp_path / "out")]]
+    script = IN_A_FRESH_PROCESS.format(commands=commands)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    attack.cases += len(commands)
+    peaks = [int(line.split()[1]) for line in done.stdout.splitlines()]
+    assert len(peaks) == len(commands)
+    assert max(peaks) <= LIMIT_MB, done.stdout
