@@ -1,5 +1,9 @@
 """What a user can mend ends in one line and an exit code, never in a traceback."""
 
+import errno
+import io
+import logging
+import sys
 from pathlib import Path
 
 import cv2
@@ -9,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 import crispseg
 from crispseg.cli import app
+from crispseg.cli.console import make_progress, print_error, show_log
 from crispseg.errors import TrainingError
 from crispseg.io import read_label_ids
 
@@ -172,3 +177,25 @@ def test_the_baseline_is_not_compared_with_itself(tmp_path: Path):
 
 def test_version():
     assert invoke("--version").stdout == f"crispseg {crispseg.__version__}\n"
+
+
+def test_nobody_has_to_read_stderr(monkeypatch: pytest.MonkeyPatch):
+    """A terminal that has gone ends neither a run whose log goes there nor what an error says by its status."""
+
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.EPIPE, "Broken pipe")
+
+        flush = close = lambda self: None
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    show_log()
+    logging.getLogger("crispseg.train").info("epoch 1 of 2")
+    print_error("message")
+    with make_progress() as progress:
+        progress.update(progress.add_task("what"), completed=1)
+
+
+def test_a_device_without_values_is_refused(model: Path, photo: Path, tmp_path: Path):
+    line = error_line(invoke("segment", model, photo, "--out", tmp_path, "--device", "meta"))
+    assert "--device meta" in line

@@ -246,3 +246,25 @@ def test_a_precision_may_be_written_as_a_number():
     assert load_recipe("toy/gff", ["train.precision=32"]).train.precision == "32"
     with pytest.raises(ConfigError, match="precision"):
         load_recipe("toy/gff", ["train.precision=16"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "name=../../x",
+        "name=..",
+        "name=''",
+        r'name="a\nb"',
+        "evaluate.radii_px=[]",
+        "evaluate.scales=[]",
+        "evaluate.scales=[0]",
+        "evaluate.scales=[1000]",
+        "train.devices=-1",
+        "train.devices=0",
+        "train.accelerator=tpu",
+        "train.seed=4294967296",
+    ],
+)
+def test_what_only_the_end_of_a_run_would_stumble_over_is_refused_at_once(change):
+    with pytest.raises(ConfigError, match=change.partition("=")[0]):
+        load_recipe("toy/gff", [change])

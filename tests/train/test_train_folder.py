@@ -10,7 +10,7 @@ import torch
 from train_runs import assert_same_run, clean_processes, log_of, send
 
 from crispseg.config import Recipe
-from crispseg.errors import ConfigError, TrainingInterrupted, WeightsError
+from crispseg.errors import ConfigError, TrainingError, TrainingInterrupted, WeightsError
 from crispseg.io.files import atomic_write
 from crispseg.train import fit
 from crispseg.train import run as run_module
@@ -125,22 +125,18 @@ def test_the_best_of_what_follows_counts_where_best_ckpt_is_lost(stopped, run, c
     assert (run / "model" / "weights.safetensors").exists()
 
 
-def test_the_best_model_is_exported_though_its_file_goes_at_the_end(stopped, run, monkeypatch):
+def test_the_best_model_is_exported_though_its_file_goes_at_the_end(stopped, tmp_path, monkeypatch):
     """From memory."""
-    evaluate = run_module.evaluate
-    whole = fit(stopped[0], shutil.copytree(run, run.with_name("other")), resume=True, progress=False)
-    end = run_module.Checkpoints.on_train_end
+    best_weights = run_module.Checkpoints.best_weights
 
-    def lose(self, *arguments):
+    def lose_the_file(self):
         self.best_path.unlink()
-        end(self, *arguments)
+        return best_weights(self)
 
-    monkeypatch.setattr(run_module.Checkpoints, "on_train_end", lose)
-    if whole.best_epoch == 1:  # of the first sitting, and so not in this one's memory
-        pytest.skip("the second epoch is not the best one")
-    result = fit(stopped[0], run, resume=True, progress=False)
-    assert evaluate is run_module.evaluate
-    assert (result.scores, result.best_epoch) == (whole.scores, whole.best_epoch)
+    monkeypatch.setattr(run_module.Checkpoints, "best_weights", lose_the_file)
+    fit(stopped[0], tmp_path / "run", progress=False)
+    weights = "model/weights.safetensors"
+    assert (tmp_path / "run" / weights).read_bytes() == (stopped[1] / "whole" / weights).read_bytes()
 
 
 def test_a_finished_run_without_its_best_checkpoint_exports_what_it_ended_with(stopped, tmp_path, caplog):
@@ -158,6 +154,20 @@ def test_a_finished_run_without_its_best_checkpoint_exports_what_it_ended_with(s
 
     exported = load_model(run / "model").state_dict()
     assert all(torch.equal(exported[key], averaged[key]) for key in averaged)
+
+
+def test_a_full_disk_at_the_end_costs_no_training(stopped, run, monkeypatch):
+    save = run_module.save_model
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run_module, "save_model", full)
+    with pytest.raises(TrainingError, match=r"model: .*No space left on device\); make room, then .*--resume"):
+        fit(stopped[0], run, resume=True, progress=False)
+    monkeypatch.setattr(run_module, "save_model", save)
+    fit(stopped[0], run, resume=True, progress=False)
+    assert_same_run(stopped[1] / "whole", run)
 
 
 def test_a_log_that_cannot_be_written_does_not_stop_a_run(tiny, tmp_path, monkeypatch, caplog):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import warnings
 from typing import Any
@@ -20,6 +19,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from crispseg.io.streams import BestEffort
 from crispseg.wording import printable
 
 __all__ = [
@@ -37,7 +37,9 @@ class _Terminal(Console):
     """Shows text as it is: a class named ``[/]`` is no markup, and a path cannot send codes to the terminal."""
 
     def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
+        # Nothing on stderr must end the work that it speaks of; what is printed to stdout is the work.
+        file: Any = BestEffort("stderr") if stderr else None
+        super().__init__(file=file, stderr=stderr, highlight=False, markup=False, emoji=False)
 
     def render_str(self, text: str, **options: Any) -> Text:
         """As in the base class, through which all texts go, those of tables as well."""
@@ -56,8 +58,7 @@ def error_console() -> Console:
 
 def print_error(message: str) -> None:
     """One ``error: …`` line on stderr, red on a terminal, never broken to the terminal's width."""
-    with contextlib.suppress(OSError):  # nobody reads stderr any more, and the exit status says it as well
-        error_console().print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)
+    error_console().print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)
 
 
 def print_table(console: Console, table: Table) -> None:
@@ -76,8 +77,7 @@ class _ToStderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         style = "yellow" if record.levelno >= logging.WARNING else "dim"
-        with contextlib.suppress(OSError):  # a line that nobody reads any more must not end what it speaks of
-            error_console().print(Text(printable(self.format(record)), style=style), soft_wrap=True)
+        error_console().print(Text(printable(self.format(record)), style=style), soft_wrap=True)
 
 
 def show_log() -> None:

@@ -23,6 +23,7 @@ from crispseg.evaluation.records import ImageRecord, Settings, score_image
 from crispseg.evaluation.scores import Scores
 from crispseg.evaluation.totals import Totals
 from crispseg.io import MAX_PIXELS, atomic_write
+from crispseg.io.files import remove_leftovers
 from crispseg.labels import LabelSpace
 from crispseg.labels import label_space as load_label_space
 from crispseg.metrics.functional.arrays import Absent
@@ -245,6 +246,7 @@ def _evaluate(
     folder = None if out is None else Path(out)
     journal = None if folder is None else Journal(folder, settings, resume=resume)
     if folder is not None:
+        remove_leftovers(folder)
         for name in _OF_A_RUN:  # scores of an earlier run must not stand beside records of this one
             (folder / name).unlink(missing_ok=True)
     totals, skipped = score_set(

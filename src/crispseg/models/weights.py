@@ -8,6 +8,7 @@ and the versions that wrote it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.metadata
 import json
 import logging
@@ -19,6 +20,7 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -116,7 +118,10 @@ def save_model(
     with atomic_folder(folder) as temporary:
         text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False)
         (temporary / CARD_NAME).write_text(text + "\n", encoding="utf-8")
-        save_file(state, temporary / WEIGHTS_NAME)
+        try:
+            save_file(state, temporary / WEIGHTS_NAME)
+        except SafetensorError as error:  # its own for what the disk refuses
+            raise OSError(errno.EIO, str(error), str(folder)) from error
         shutil.copymode(temporary / CARD_NAME, temporary / WEIGHTS_NAME)  # safetensors lets nobody else read it
 
 

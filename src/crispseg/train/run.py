@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Callback
 
 from crispseg.config import EvaluateConfig, Recipe
 from crispseg.data import SegmentationDataset, build_dataset, require_sound
-from crispseg.errors import DataError, TrainingInterrupted
+from crispseg.errors import DataError, TrainingError, TrainingInterrupted
 from crispseg.evaluation import Scores, evaluate
 from crispseg.inference import Predictor
 from crispseg.labels import LabelSpace
@@ -195,7 +195,13 @@ def _export(
             values = {f"val/boundary_f_{radius:g}px": value for radius, value in scores.mean_shown_boundary_f.items()}
             trainer.logger.log_metrics({**values, "val/best_mean_iou": scores.mean_iou}, step=trainer.global_step)
             trainer.logger.finalize("success")
-        save_model(model, folder / "model", recipe=recipe, metrics=scores.summary_dict())
+        try:
+            save_model(model, folder / "model", recipe=recipe, metrics=scores.summary_dict())
+        except OSError as error:
+            raise TrainingError(
+                f"{folder / 'model'}: the model could not be written ({error.strerror or error}); make room, then "
+                f"{how_to_go_on(folder)}, which trains no more"
+            ) from error
     trainer.strategy.barrier("exported")
     return FitResult(
         folder / "model",

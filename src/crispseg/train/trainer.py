@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +18,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 
 from crispseg.config import Recipe, TrainConfig
 from crispseg.errors import ConfigError
+from crispseg.io.streams import BestEffort
 from crispseg.train.checkpoints import AtomicCheckpointIO
 from crispseg.train.records import RunLogger
 
@@ -85,26 +84,7 @@ def build_trainer(recipe: Recipe, folder: Path, callbacks: list[Callback], log_e
 
 def progress_bar() -> Callback:
     """Lightning's, on a terminal that may go away before the run ends."""
-    return RichProgressBar(console_kwargs={"file": _Terminal()})
-
-
-class _Terminal(io.TextIOBase):
-    """Standard output, without the error that writing to a terminal which has gone is."""
-
-    def write(self, text: str) -> int:
-        with contextlib.suppress(OSError):
-            sys.stdout.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-
-    def isatty(self) -> bool:
-        return sys.stdout.isatty()
-
-    def fileno(self) -> int:
-        return sys.stdout.fileno()
+    return RichProgressBar(console_kwargs={"file": BestEffort("stdout")})
 
 
 def _devices_and_nodes(values: TrainConfig) -> tuple[int | Literal["auto"], int]:
