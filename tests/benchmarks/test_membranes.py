@@ -34,3 +34,11 @@ def test_split_and_merged_cells_are_told_apart(membranes):
     assert split["split_bits"] > 0.4
     assert split["merged_bits"] == pytest.approx(0)
     assert 0.5 < split["rand_f"] < 1
+
+
+def test_the_page_has_the_table_of_the_results_beside_it(membranes, monkeypatch):
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    text = (root / "docs/results/membranes.md").read_text(encoding="utf-8")
+    found = text.partition("<!-- table -->\n")[2].partition("\n<!-- /table -->")[0]
+    assert found.strip() == membranes.markdown_table(membranes.table_rows()).strip()
