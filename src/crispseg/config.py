@@ -102,8 +102,8 @@ class DataConfig(_Values):
     @model_validator(mode="after")
     def _ordered(self) -> DataConfig:
         low, high = self.scale_range
-        if not 0 < low <= high:
-            raise ValueError(f"scale_range is ({low}, {high}); two positive numbers in ascending order expected")
+        if not 0.01 <= low <= high <= 100:
+            raise ValueError(f"scale_range is ({low}, {high}); two numbers in ascending order, 0.01 to 100, expected")
         return self
 
 
@@ -138,11 +138,11 @@ class TrainConfig(_Values):
     batch_size: PositiveInt = 8  # images per optimiser step, over all processes and accumulated batches
     accumulate: PositiveInt = 1  # batches that an optimiser step is divided into, to save memory
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: Annotated[float, Field(gt=0)] = 0.01
+    lr: Annotated[float, Field(gt=0, le=1e6)] = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: NonNegative = 5e-4
+    weight_decay: Annotated[float, Field(ge=0, le=1e6)] = 5e-4
     weight_decay_on: Literal["weights", "all"] = "weights"  # all: also norms, biases and position embeddings
-    backbone_lr_factor: NonNegative = 1.0
+    backbone_lr_factor: Annotated[float, Field(ge=0, le=1e6)] = 1.0
     poly_power: NonNegative = 0.9
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     clip_norm: Annotated[float, Field(gt=0)] | None = None

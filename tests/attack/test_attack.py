@@ -114,6 +114,29 @@ def test_changes_of_recipes(attack, world, _):
         attack.run(["recipes", world.recipe, "--set", change], ["override", "recipe.yaml"])
 
 
+@pytest.mark.parametrize("_", ROUNDS)
+def test_changes_of_a_training(attack, world, tmp_path, _):
+    """What is sound is trained, for a step."""
+    too_large = ("data.crop_hw", "data.toy_size_hw", "train.epochs", "train.max_steps")
+    keys = [
+        key for key in every_key() if key.startswith(("train.", "evaluate.", "data.", "loss.")) and key not in too_large
+    ]
+    for number in range(12):
+        value = attack.rng.choice([hostile.odd_value(attack.rng), "1", "2", "3", "0.5", "0.999", "1e-6"])
+        change = f"{attack.rng.choice(keys)}={attack.rng.choice([value, f'[{value}]', f'[{value},{value}]'])}"
+        arguments = [
+            "fit",
+            world.recipe,
+            "--out",
+            tmp_path / str(number),
+            "--set",
+            "train.max_steps=1",
+            "--set",
+            change,
+        ]
+        attack.run(arguments, exits=(0, 1, 2))
+
+
 OPTIONS = {
     "segment": ["--scales", "--window", "--max-pixels", "--device"],
     "describe": ["--size", "--classes", "--output-stride", "--backbone", "--context"],
