@@ -91,7 +91,7 @@ def images(rng: random.Random, count: int) -> Iterator[bytes]:
         if kind < 0.65:
             yield mutated(stored(image, rng.choice(FORMATS)), rng)
         elif kind < 0.75:
-            yield stored(image.convert("RGB"), rng.choice(OTHERS))
+            yield stored(image.convert("RGB").resize((32, 32)), rng.choice(OTHERS))  # some have a least size
         elif kind < 0.85:
             yield lying_png(rng)
         elif kind < 0.9:
