@@ -15,7 +15,7 @@ from crispseg.config import Recipe
 from crispseg.errors import WeightsError
 from crispseg.labels import LabelSpace
 from crispseg.models import create_model, load_model, load_weights, save_model
-from crispseg.models.weights import read_card
+from crispseg.models.cards import read_card
 
 SPACE = LabelSpace.from_dict(
     {

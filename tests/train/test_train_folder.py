@@ -14,7 +14,7 @@ from crispseg.errors import ConfigError, TrainingError, TrainingInterrupted, Wei
 from crispseg.io.files import atomic_write
 from crispseg.train import fit
 from crispseg.train import run as run_module
-from crispseg.train.checkpoints import read_checkpoint
+from crispseg.train.checkpoint_files import read_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from train_runs import assert_same_run, checkpoint_of, clean_processes, log_of, 
 
 from crispseg.errors import ConfigError, TrainingError, TrainingInterrupted, WeightsError
 from crispseg.train import fit
-from crispseg.train.checkpoints import AtomicCheckpointIO, Checkpoints, is_whole
+from crispseg.train.checkpoint_files import AtomicCheckpointIO, is_whole
+from crispseg.train.checkpoints import Checkpoints
 
 
 def files_in(folder):

@@ -11,10 +11,11 @@ from crispseg.models.build import (
     register_context,
     register_head,
 )
+from crispseg.models.cards import saved_card, saved_recipe
 from crispseg.models.describe import Description, Part, describe
 from crispseg.models.segmenter import Segmenter
 from crispseg.models.share import push_to_hub
-from crispseg.models.weights import load_model, load_weights, save_model, saved_card, saved_config, saved_recipe
+from crispseg.models.weights import load_model, load_weights, save_model, saved_config
 
 __all__ = [
     "ALIASES",

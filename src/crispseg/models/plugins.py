@@ -44,7 +44,7 @@ def require_plugins(card: Mapping[str, Any], path: Path) -> None:
     """Say which plugins a model needs that are not there. To name them is all that a card may do.
 
     Args:
-        card: see `crispseg.models.weights.read_card`.
+        card: see `crispseg.models.cards.read_card`.
         path: of the card, for the message.
 
     Raises:

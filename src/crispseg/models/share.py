@@ -15,10 +15,11 @@ import yaml
 from huggingface_hub.utils import HFValidationError  # type: ignore[attr-defined] # as in hub.py
 
 from crispseg.errors import WeightsError
+from crispseg.models.cards import CARD_NAME, WEIGHTS_NAME, find_folder, read_card
 from crispseg.models.hub import LOG_IN, cause_and_status, in_short, is_hub_id
 from crispseg.models.plugins import named_plugins, plugin_in_words
 from crispseg.models.segmenter import Segmenter
-from crispseg.models.weights import CARD_NAME, WEIGHTS_NAME, find_folder, load_model, read_card, save_model
+from crispseg.models.weights import load_model, save_model
 
 __all__ = ["model_page", "push_to_hub"]
 
@@ -90,7 +91,7 @@ def model_page(card: Mapping[str, Any], hub_id: str) -> str:
     """What a model's page on the Hub says, made from its card.
 
     Args:
-        card: see `crispseg.models.weights.read_card`.
+        card: see `crispseg.models.cards.read_card`.
         hub_id: ``"user/name"``.
 
     Returns:

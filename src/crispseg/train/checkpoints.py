@@ -7,145 +7,27 @@ import logging
 import math
 import os
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
 import torch
-from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
-from crispseg.backbones.state_files import read_content
 from crispseg.data import SegmentationDataset
 from crispseg.errors import ConfigError, CrispsegError, TrainingError, WeightsError
 from crispseg.io import atomic_write
 from crispseg.stopping import StopSignals
 from crispseg.train.batches import EpochBatches
+from crispseg.train.checkpoint_files import RESTORE, differences_of_kind, is_whole, read_checkpoint, weights_of
 from crispseg.train.sharding import local_part
 from crispseg.train.task import SegmentationTask, as_task
 from crispseg.wording import some
 
-__all__ = ["AtomicCheckpointIO", "Checkpoints", "is_whole", "read_checkpoint"]
+__all__ = ["Checkpoints"]
 
 _LOGGER = logging.getLogger("crispseg.train")
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that appear whole or not at all, and hold nothing but tensors and plain values.
-
-    Lightning's own go through the system's temporary folder, from where a move to another file system is a copy.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
-    ) -> None:
-        """Write beside `path`, flush to the disk, put in place.
-
-        Raises:
-            TrainingError: if the disk does not take it; what stood at `path` stays whole.
-        """
-        try:
-            with atomic_write(path) as temporary:
-                torch.save(checkpoint, temporary)
-        except (OSError, RuntimeError) as error:  # PyTorch's writer has no error of its own for a full disk
-            raise TrainingError(_not_written(Path(path), error)) from error
-
-    def load_checkpoint(
-        self, path: str | os.PathLike[str], map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """Read what a run has saved; nothing in it is run.
-
-        Raises:
-            WeightsError: if it is something else.
-        """
-        return read_checkpoint(Path(path))
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a run's checkpoint, its tensors on the CPU.
-
-    Raises:
-        WeightsError: if it is something else, or lacks a part that a run goes on from.
-    """
-    try:
-        content = read_content(path)
-    except WeightsError as error:
-        reason = str(error).removeprefix(f"{path}: ").splitlines()[0].partition(";")[0]
-        raise WeightsError(f"{path}: no checkpoint of a run ({reason}); {_RESTORE}") from error
-    wrong = (
-        [
-            f"{key} is {type(content.get(key)).__name__}" if key in content else f"{key} is missing"
-            for key, kind in _PARTS.items()
-            if not isinstance(content.get(key), kind)
-        ]
-        if isinstance(content, dict)
-        else [f"{type(content).__name__} found"]
-    )
-    if wrong:
-        raise WeightsError(f"{path}: no checkpoint of a run ({some(wrong)}); {_RESTORE}")
-    checkpoint: dict[str, Any] = content
-    return checkpoint
-
-
-_PARTS: dict[str, type] = {
-    "epoch": int,
-    "global_step": int,
-    "pytorch-lightning_version": str,
-    "state_dict": dict,
-    "loops": dict,
-    "callbacks": dict,
-    "optimizer_states": list,
-    "lr_schedulers": list,
-}
-_RESTORE = "restore it from a copy, or go on from previous.ckpt with --resume --previous"
-
-
-def is_whole(path: Path) -> bool:
-    """Whether a checkpoint can be read to its end with all checksums right."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            # PyTorch stores without compressing; a small file that says otherwise may unpack to any size.
-            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
-            return stored and archive.testzip() is None
-    except (OSError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError):  # also: encrypted
-        return False
-
-
-def differences_of_kind(found: Any, expected: Any, path: str = "") -> list[str]:
-    """Where a nest of plain values has other keys or kinds of values than the expected one.
-
-    Example:
-        >>> differences_of_kind({"a": 1, "b": {}}, {"a": 2.5, "b": {"c": 3}})
-        ['b.c is missing']
-    """
-    if isinstance(expected, dict):
-        if not isinstance(found, dict):
-            return [f"{path} is {type(found).__name__}"]
-        names = {key: f"{path}.{key}" if path else str(key) for key in (*expected, *found)}
-        wrong = [f"{names[key]} is missing" for key in expected if key not in found]
-        wrong += [f"{names[key]} is unknown" for key in found if key not in expected]
-        both = [key for key in expected if key in found]
-        return wrong + [line for key in both for line in differences_of_kind(found[key], expected[key], names[key])]
-    if isinstance(expected, float) and not isinstance(found, bool) and isinstance(found, int | float):
-        return []
-    return [] if type(found) is type(expected) else [f"{path} is {type(found).__name__}"]
-
-
-def _weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The model's, of a task's."""
-    state: dict[str, torch.Tensor] = checkpoint["state_dict"]
-    return {key.removeprefix("model."): value for key, value in state.items() if key.startswith("model.")}
-
-
-def _not_written(path: Path, error: Exception) -> str:
-    reason = (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]
-    with contextlib.suppress(OSError):
-        reason += f"; {shutil.disk_usage(path.parent).free / 2**20:.0f} MiB are free there"
-    standing = "the checkpoint that stands there is whole" if path.exists() else "there is no checkpoint yet"
-    return f"{path}: could not be written ({reason}); {standing}. Make room, then go on with --resume"
 
 
 class Checkpoints(Checkpoint):
@@ -257,12 +139,12 @@ class Checkpoints(Checkpoint):
                 if not isinstance(checkpoint.get(key), dict)
             ]
         if wrong:
-            raise WeightsError(f"{self._resumed_from}: no checkpoint of this run ({some(wrong, 3)}); {_RESTORE}")
+            raise WeightsError(f"{self._resumed_from}: no checkpoint of this run ({some(wrong, 3)}); {RESTORE}")
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep the best weights in memory as well, for a disk that loses them before they are exported."""
         if self._saves_best and as_task(pl_module).recipe.train.strategy != "fsdp":
-            self._best = {key: value.detach().cpu().clone() for key, value in _weights_of(checkpoint).items()}
+            self._best = {key: value.detach().cpu().clone() for key, value in weights_of(checkpoint).items()}
 
     @contextlib.contextmanager
     def explaining_what_does_not_fit(self) -> Iterator[None]:
@@ -280,7 +162,7 @@ class Checkpoints(Checkpoint):
                 raise
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise WeightsError(
-                f"{self._resumed_from}: does not fit this run ({type(error).__name__}: {reason}); {_RESTORE}"
+                f"{self._resumed_from}: does not fit this run ({type(error).__name__}: {reason}); {RESTORE}"
             ) from error
 
     def best_weights(self) -> dict[str, torch.Tensor]:
@@ -292,11 +174,11 @@ class Checkpoints(Checkpoint):
         if self._best is not None:
             return self._best
         try:
-            return _weights_of(read_checkpoint(self.best_path))
+            return weights_of(read_checkpoint(self.best_path))
         except WeightsError as error:
             _LOGGER.warning("%s; the model of the last epoch is exported instead", error)
             self.best_epoch = self._epoch
-            return _weights_of(read_checkpoint(self.last_path))
+            return weights_of(read_checkpoint(self.last_path))
 
     # ── the loop ──
 
@@ -374,7 +256,7 @@ class Checkpoints(Checkpoint):
         if not state:
             wrong = ["optimizer_states: no momentum_buffer or other memory of a parameter"]
         if wrong:
-            raise WeightsError(f"{self._resumed_from}: no checkpoint of this run ({some(wrong, 3)}); {_RESTORE}")
+            raise WeightsError(f"{self._resumed_from}: no checkpoint of this run ({some(wrong, 3)}); {RESTORE}")
 
     def _choose_validation(self, trainer: L.Trainer, task: SegmentationTask) -> None:
         """Every so many epochs, and after the last one in any case."""

@@ -16,7 +16,7 @@ from crispseg.errors import ConfigError, WeightsError
 from crispseg.io.files import remove_leftovers
 from crispseg.io.locks import InUse, hold_lock
 from crispseg.recipes import differing_keys, load_recipe
-from crispseg.train.checkpoints import is_whole, read_checkpoint
+from crispseg.train.checkpoint_files import is_whole, read_checkpoint
 from crispseg.train.complete import completed
 
 __all__ = ["claimed_folder", "how_to_go_on", "require_room", "what_stands"]

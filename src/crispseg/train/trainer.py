@@ -19,7 +19,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from crispseg.config import Recipe, TrainConfig
 from crispseg.errors import ConfigError
 from crispseg.io.streams import BestEffort
-from crispseg.train.checkpoints import AtomicCheckpointIO
+from crispseg.train.checkpoint_files import AtomicCheckpointIO
 from crispseg.train.records import RunLogger
 
 __all__ = ["build_trainer", "progress_bar", "quiet_lightning"]
