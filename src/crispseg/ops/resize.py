@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from torch import Tensor
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.nn import functional
 
 __all__ = ["resize"]
@@ -36,8 +37,8 @@ def resize(
         >>> resize(torch.tensor([[[[0.0, 4.0]]]]), (1, 4)).flatten().tolist()
         [0.0, 1.0, 3.0, 4.0]
     """
-    if maps.shape[-2:] == size_hw:
-        return maps
+    if all(statically_known_true(old == new) for old, new in zip(maps.shape[-2:], size_hw, strict=True)):
+        return maps  # in a graph of free sizes, where they are equal for every image, not only for the example
     if mode == "nearest":
         return functional.interpolate(maps, size=size_hw, mode="nearest-exact")
     return functional.interpolate(maps, size=size_hw, mode="bilinear", align_corners=align_corners)
