@@ -1,0 +1,145 @@
+"""Running exported files: .onnx by ONNX Runtime, .xml by OpenVINO, .pt2 by PyTorch, each imported when needed."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from crispseg.errors import ConfigError, DataError, WeightsError
+from crispseg.inference.card import CARD_KEY, ExportCard
+from crispseg.labels import LabelSpace
+
+__all__ = ["SUFFIXES", "ExportedModel", "is_exported", "needed"]
+
+SUFFIXES = {".onnx": "onnx", ".xml": "openvino", ".pt2": "torch"}
+"""Endings of exported files, and what runs them."""
+
+Floats = npt.NDArray[np.float32]
+_Run = Callable[[Floats], list[npt.NDArray[Any]]]
+
+
+def is_exported(path: object) -> bool:
+    """Whether a model is named by the path of an exported file."""
+    return isinstance(path, (str, os.PathLike)) and Path(path).suffix.lower() in SUFFIXES
+
+
+def needed(module: str, extra: str, purpose: str) -> ModuleType:
+    """Import what only some installations have.
+
+    Args:
+        module: its name.
+        extra: of ours that brings it.
+        purpose: what it is needed for, for the error.
+
+    Raises:
+        ConfigError: if it is not there; the message names the extra.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigError(f"{purpose} needs {module} ({error}): pip install 'crispseg[{extra}]'") from error
+
+
+class ExportedModel:
+    """An exported file, ready to run on the CPU.
+
+    Args:
+        path: ending in ``.onnx``, ``.xml`` (with its ``.bin`` beside it) or ``.pt2``.
+
+    Attributes:
+        card: what the file says of itself.
+
+    Raises:
+        WeightsError: if there is no such file, it is broken, or another tool has made it.
+        ConfigError: if what runs such files is not installed.
+    """
+
+    card: ExportCard
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise WeightsError(f"{self.path}: no such file; make one with crispseg export MODEL --out {self.path}")
+        opened = {"onnx": _open_onnx, "openvino": _open_openvino, "torch": _open_torch}[
+            SUFFIXES[self.path.suffix.lower()]
+        ]
+        text, self._run = opened(self.path)
+        self.card = ExportCard.from_json(text, str(self.path))
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """Of the file's classes."""
+        return self.card.label_space
+
+    def __call__(self, images: Floats) -> dict[str, npt.NDArray[Any]]:
+        """Run the file.
+
+        Args:
+            images: (N, 3, H, W) float32, RGB in [0, 1]; both sides at least the card's ``smallest_side``.
+
+        Returns:
+            The file's outputs by name; see `crispseg.inference.card.OUTPUTS`.
+
+        Raises:
+            DataError: if the images are smaller than that.
+        """
+        height, width = images.shape[-2:]
+        if min(height, width) < self.card.smallest_side:
+            raise DataError(
+                f"the image (or window) has {height}×{width} pixels, but {self.path} takes sides of "
+                f"{self.card.smallest_side} or more; enlarge it, or use the model folder"
+            )
+        found = self._run(np.ascontiguousarray(images, dtype=np.float32))
+        return dict(zip(self.card.outputs, found, strict=True))
+
+
+def _open_onnx(path: Path) -> tuple[str | None, _Run]:
+    runtime = needed("onnxruntime", "onnx", f"running {path}")
+    try:
+        session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own classes, one for each reason
+        raise _broken(path, error) from error
+    text = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
+    names = [one.name for one in session.get_inputs()]
+    return text, lambda images: session.run(None, {names[0]: images})
+
+
+def _open_openvino(path: Path) -> tuple[str | None, _Run]:
+    openvino = needed("openvino", "openvino", f"running {path}")
+    try:
+        core = openvino.Core()
+        model = core.read_model(path)
+        # float32, as the file was compared; its own choice would be bfloat16 where the processor has it.
+        compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    except RuntimeError as error:
+        raise _broken(path, error) from error
+    text = str(model.get_rt_info(CARD_KEY).astype(str)) if model.has_rt_info(CARD_KEY) else None
+    return text, lambda images: list(compiled(images).values())
+
+
+def _open_torch(path: Path) -> tuple[str | None, _Run]:
+    torch = needed("torch", "torch", f"running {path}")
+    extra = {CARD_KEY: ""}
+    try:
+        program = torch.export.load(path, extra_files=extra)
+    except Exception as error:  # zip, pickle and serialisation errors of every kind
+        raise _broken(path, error) from error
+    module = program.module()
+
+    def run(images: Floats) -> list[npt.NDArray[Any]]:
+        with torch.inference_mode():
+            return [one.numpy() for one in module(torch.from_numpy(images))]
+
+    return extra[CARD_KEY] or None, run
+
+
+def _broken(path: Path, error: Exception) -> WeightsError:
+    reason = " ".join(str(error).split())
+    return WeightsError(f"{path}: cannot be opened ({reason:.200}); export the model again")

@@ -1,0 +1,148 @@
+"""Exported files: what they hold, what is refused, and that they give what the model gives."""
+
+import itertools
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from crispseg import export as room
+from crispseg.cli import app
+from crispseg.errors import ConfigError, DataError, WeightsError
+from crispseg.export import export_model
+from crispseg.export import files as export_files
+from crispseg.inference.exported import ExportedModel
+from crispseg.models import CONTEXTS, HEADS, create_model, save_model
+
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+pytest.importorskip("openvino")
+
+
+def small_model(head="decoupled", context=None, backbone="test_resnet", **options):
+    torch.manual_seed(0)
+    model = create_model(
+        head, context=context, backbone=backbone, num_classes=3, channels=8, output_stride=32, **options
+    )
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_model()
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model"
+    save_model(model, path, metrics={"mean_iou": 0.25})
+    return path
+
+
+@pytest.fixture(scope="module")
+def file(folder, tmp_path_factory):
+    path = tmp_path_factory.mktemp("exported") / "deep" / "model.onnx"
+    arguments = ["export", str(folder), "--to", "onnx", "--out", str(path)]
+    done = CliRunner().invoke(app, [*arguments, "--outputs", "logits,probabilities,labels,boundaries"])
+    assert done.exit_code == 0, done.output
+    assert "at three other sizes" in done.output
+    return path
+
+
+def test_a_file_gives_what_the_model_gives_at_any_size_and_says_what_it_is(model, file):
+    """One test, because workers that share its parts would each export the model again."""
+    exported = ExportedModel(file)
+    for batch, *side_hw in [(1, 64, 64), (2, 77, 130), (1, 333, 250)]:
+        images = torch.rand(batch, 3, *side_hw)
+        with torch.inference_mode():
+            expected = model(images)
+        found = exported(images.numpy())
+        np.testing.assert_allclose(found["logits"], expected.logits, atol=1e-5)
+        np.testing.assert_allclose(found["probabilities"], expected.logits.softmax(1), atol=1e-5)
+        np.testing.assert_allclose(found["boundaries"], expected.boundary_logits.sigmoid(), atol=1e-5)
+        assert found["labels"].dtype == np.uint8
+        np.testing.assert_array_equal(found["labels"], found["logits"].argmax(1))
+    with pytest.raises(DataError, match="takes sides of 64 or more"):
+        exported(np.zeros((1, 3, 63, 200), np.float32))
+
+    session = onnxruntime.InferenceSession(file)
+    assert session.get_inputs()[0].shape == ["batch", 3, "height", "width"]
+    text = json.loads(session.get_modelmeta().custom_metadata_map["crispseg"])
+    assert text["model"]["metrics"] == {"mean_iou": 0.25}
+    assert exported.card.label_space == model.label_space
+    assert exported.card.outputs == ("logits", "probabilities", "labels", "boundaries")
+    assert [one.name for one in file.parent.iterdir()] == ["model.onnx"]
+
+
+def test_a_file_that_differs_is_an_error_and_does_not_stay(model, tmp_path, monkeypatch):
+    class Differing:
+        def __init__(self, path):
+            assert path.read_bytes() == b"a file"
+
+        def __call__(self, images):
+            with torch.inference_mode():
+                output = model(torch.from_numpy(images))
+            wrong = np.float32(0.01 * (images.shape[-2] == 203))  # right at the first two sizes
+            return {"logits": output.logits.numpy() + wrong, "boundaries": output.boundary_logits.sigmoid().numpy()}
+
+    monkeypatch.setitem(export_files._WRITERS, "torch", lambda module, card, path: path.write_bytes(b"a file"))
+    monkeypatch.setattr(export_files, "ExportedModel", Differing)
+    with pytest.raises(WeightsError, match=r"logits differ from the model's by 0\.01 at 1×3×203×160"):
+        export_model(model, tmp_path / "model.pt2")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_exported_says_so(tmp_path):
+    with pytest.raises(ConfigError, match="'spn' propagates row by row"):
+        export_model(small_model(head_options={"body": "spn"}), tmp_path / "model.onnx")
+    model = small_model("plain")
+    with pytest.raises(ConfigError, match="no boundary branch"):
+        export_model(model, tmp_path / "model.onnx", outputs=["boundaries"])
+    with pytest.raises(ConfigError, match="'masks' found, of logits"):
+        export_model(model, tmp_path / "model.onnx", outputs=["masks"])
+    with pytest.raises(ConfigError, match=r"ends in none of \.onnx"):
+        export_model(model, tmp_path / "model.tflite")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_extra_is_named(model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ConfigError, match=r"needs onnxscript .*pip install 'crispseg\[onnx\]'"):
+        export_model(model, tmp_path / "model.onnx")
+
+
+def test_files_of_others_are_refused(tmp_path):
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model")
+    with pytest.raises(WeightsError, match="cannot be opened"):
+        ExportedModel(broken)
+    onnx = pytest.importorskip("onnx")
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    other = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [value], [other])
+    theirs = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(theirs, tmp_path / "theirs.onnx")
+    with pytest.raises(WeightsError, match="another tool has made it"):
+        ExportedModel(tmp_path / "theirs.onnx")
+
+
+OWN_HEADS = [name for name in HEADS if not name.startswith("released_")]
+OWN_CONTEXTS = [name for name in CONTEXTS if not name.startswith("released_")]
+PRODUCT = [
+    *((head, context, "resnet18") for head, context in itertools.product(OWN_HEADS, OWN_CONTEXTS)),
+    *((head, None, "pvt_v2_b0") for head in OWN_HEADS),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parts", PRODUCT)
+def test_every_head_and_context_exports_for_both_runtimes(parts, tmp_path):
+    """`export_model` itself compares; OpenVINO's file is made from the ONNX one, which is tried as well."""
+    model = small_model(*parts)
+    done = export_model(model, tmp_path / "model.xml")
+    assert max(done.differences.values()) < 1e-4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.bin", "model.xml"]
+    assert room.FORMATS["openvino"] == ".xml"
