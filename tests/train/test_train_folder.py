@@ -15,6 +15,7 @@ from crispseg.io.files import atomic_write
 from crispseg.train import fit
 from crispseg.train import run as run_module
 from crispseg.train.checkpoint_files import read_checkpoint
+from crispseg.train.folder import claimed_folder, require_room
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,15 @@ def test_a_disk_without_room_is_said_before_the_first_step(tiny, tmp_path, monke
     monkeypatch.setattr("crispseg.train.folder.shutil.disk_usage", lambda path: usage(2**30, 2**30 - 2**20, 2**20))
     with pytest.raises(ConfigError, match=r"1 MiB are free, .* need about \d+ MiB"):
         fit(tiny(), tmp_path / "run", progress=False)
+
+
+def test_another_process_of_a_run_needs_no_folder(tmp_path, monkeypatch):
+    """The first one makes it, and may be slower."""
+    monkeypatch.setattr("crispseg.train.folder.rank_zero_only.rank", 1)
+    require_room(tmp_path / "run", torch.nn.Conv2d(1, 1, 1), Recipe().train)
+    with claimed_folder(tmp_path / "run", Recipe(), resume=True, from_previous=False) as checkpoint:
+        assert checkpoint is None
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_without_its_recipe_is_not_overwritten(stopped, run):

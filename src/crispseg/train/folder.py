@@ -48,7 +48,7 @@ def claimed_folder(folder: Path, recipe: Recipe, *, resume: bool, from_previous:
     if from_previous and not resume:
         raise ConfigError("from_previous is for going on with a run; set resume as well (--resume --previous)")
     last = folder / "checkpoints" / ("previous.ckpt" if from_previous else "last.ckpt")
-    if getattr(rank_zero_only, "rank", 0) != 0:
+    if not _is_first_process():
         # Started by the first process, which has looked, and has begun to write.
         yield last if resume and last.exists() else None
         return
@@ -91,6 +91,8 @@ def require_room(folder: Path, model: nn.Module, values: TrainConfig) -> None:
     Raises:
         ConfigError: if it has not.
     """
+    if not _is_first_process():
+        return  # the first one writes, and may not have made the folder yet
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
     moments = {"sgd": 1, "adamw": 2}[values.optimizer]
     checkpoint = weights * (1 + moments + (values.ema_decay is not None))
@@ -102,6 +104,10 @@ def require_room(folder: Path, model: nn.Module, values: TrainConfig) -> None:
             f"{folder}: {free / 2**20:.0f} MiB are free, and the run's checkpoints and model need about "
             f"{needed / 2**20:.0f} MiB; make room, or name another folder"
         )
+
+
+def _is_first_process() -> bool:
+    return bool(getattr(rank_zero_only, "rank", 0) == 0)
 
 
 def _refuse_other_runs(folder: Path, resume: bool) -> None:
