@@ -122,7 +122,7 @@ def test_endings_can_be_chosen_and_are_checked():
             model(torch.rand(2, 3, 64, 64)).logits.square().sum().backward()
             idle = [key for key, p in model.head.named_parameters() if p.grad is None and "auxiliary" not in key]
             assert idle == []
-    with pytest.raises(ConfigError, match="head_options.ending is 'top', 'levels', 'finest' or 'sum' expected"):
+    with pytest.raises(ConfigError, match=r"head_options\.ending is 'top', 'levels', 'finest' or 'sum' expected"):
         create_model("gff", **SMALL, head_options={"ending": "top"})
     with pytest.raises(ConfigError, match="the dense feature pyramid reads every level"):
         create_model("gff_dfp", **SMALL, head_options={"ending": "sum"})
