@@ -40,6 +40,7 @@ from crispseg.evaluation import evaluate
 from crispseg.inference import Predictor
 from crispseg.io import atomic_folder
 from crispseg.train import fit
+from crispseg.train.complete import completed
 
 RESULT = "result.json"
 RECORDS = "images.jsonl"
@@ -121,7 +122,8 @@ def run_job(job: Job, arguments: argparse.Namespace) -> None:
         "versions": versions(),
         "commit": arguments.commit or source_state(),
         "images": json.loads(note.read_text(encoding="utf-8")) if note.is_file() else "the original files",
-        "recipe": _without_places(recipe).model_dump(mode="json"),
+        # With every option of its parts: a default that changes later must not change what this row was.
+        "recipe": completed(_without_places(recipe)).model_dump(mode="json"),
         "curve": curve,
     }
     with atomic_folder(arguments.results / job.path) as results:

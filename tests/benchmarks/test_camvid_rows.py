@@ -16,6 +16,7 @@ from crispseg.io import read_image, read_label_ids, write_png
 from crispseg.labels import label_space
 from crispseg.models import build_model
 from crispseg.recipes import differing_keys
+from crispseg.train.complete import completed
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "camvid"
 PAGE = FOLDER.parents[1] / "docs" / "results" / "camvid.md"
@@ -161,7 +162,7 @@ def test_a_row_is_trained_and_then_done_and_another_recipe_is_refused(small_camv
     assert result["curve"][0]["mean_iou"] == pytest.approx(result["scores"]["mean_iou"], abs=1e-3)
     assert result["seconds_per_step"]["median"] > 0
     assert result["peak_memory"]["bytes"] > 1e7
-    exact = json.loads(recipe_of(job, small_camvid, [*changes, "data.workers=0"]).model_dump_json())
+    exact = json.loads(completed(recipe_of(job, small_camvid, [*changes, "data.workers=0"])).model_dump_json())
     assert result["recipe"] == {**exact, "data": {**exact["data"], "root": None}}  # so that it can be repeated anywhere
     assert not (tmp_path / "runs" / job.path / "checkpoints").exists()
     results = load_results(tmp_path / "results", "full", "resnet18", changes)
@@ -176,6 +177,15 @@ def test_a_row_is_trained_and_then_done_and_another_recipe_is_refused(small_camv
         is_done(job, arguments)
     with pytest.raises(DataError, match="trained otherwise than its row says"):
         load_results(tmp_path / "results", "full", "resnet18")
+
+
+def test_a_result_of_today_names_its_options_so_that_it_is_not_taken_for_an_old_one():
+    from rows import jobs_of, other_values, recipe_of
+
+    recipe = recipe_of(jobs_of("pretrained", rows=["deeplabv3plus_decoupled_letter"], seeds=[0])[0], "data")
+    assert "edge_balance" not in recipe.loss.options
+    assert list(other_values(recipe, recipe)) == ["loss.edge_balance"]  # as of a version before that option
+    assert not other_values(completed(recipe), recipe)
 
 
 def test_a_result_tells_backbone_weights_by_their_checksum_not_their_place(tmp_path):
