@@ -249,3 +249,21 @@ def test_weights_go_into_a_model_that_stands_already(model, folder, tmp_path):
     third = make(seed=10)
     load_weights(third, tmp_path / "state.pt")
     same_output(model, third)
+
+
+def test_weights_of_a_network_that_its_name_no_longer_means_are_named(tmp_path, caplog):
+    def made(**options):
+        return create_model(
+            "gff_dfp", backbone="resnet18", num_classes=3, channels=8, output_stride=32, head_options=options
+        )
+
+    save_model(made(pyramid_at_finest=False), tmp_path / "old")
+    card = json.loads((tmp_path / "old" / "card.json").read_text())
+    card["format_version"], card["model"]["head_options"] = 1, {}
+    (tmp_path / "old" / "card.json").write_text(json.dumps(card))
+
+    with caplog.at_level("WARNING"):
+        load_weights(made(pyramid_at_finest=False), tmp_path / "old")
+        assert not caplog.records
+        load_weights(made(), tmp_path / "old")
+    assert "set model.head_options.pyramid_at_finest=false to keep" in caplog.text

@@ -186,8 +186,32 @@ def load_weights(
     Raises:
         WeightsError: if the file is missing or broken, or keys or shapes differ; the message lists which.
     """
-    file = Path(path) if Path(path).is_file() else find_folder(path) / WEIGHTS_NAME
+    is_file = Path(path).is_file()
+    file = Path(path) if is_file else find_folder(path) / WEIGHTS_NAME
+    if not is_file:
+        _name_other_meanings(model, file.parent)
     return _fill(model, read_state(file), file, path, other_classes=other_classes, partial=partial)
+
+
+def _name_other_meanings(model: Segmenter, folder: Path) -> None:
+    """Warn where a model's weights were those of a network that its names no longer mean, and shapes do not tell."""
+    card = read_card(folder)
+    try:
+        saved = ModelConfig.model_validate(card["model"])
+    except (KeyError, ValidationError):
+        return  # of a newer version, or broken; weights that do not fit are refused by their shapes
+    for option, value in upgraded(saved, card["format_version"]).head_options.items():
+        if saved.head == model.config.head and option not in {**saved.head_options, **model.config.head_options}:
+            _log.warning(
+                "%s: was saved when head %r meant %s=%s, and goes on with today's default; set "
+                "model.head_options.%s=%s to keep what it computed",
+                folder,
+                saved.head,
+                option,
+                json.dumps(value),
+                option,
+                json.dumps(value),
+            )
 
 
 def _fill(
