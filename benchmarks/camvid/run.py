@@ -102,8 +102,6 @@ def run_job(job: Job, arguments: argparse.Namespace) -> None:
         outcome = fit(recipe, folder, resume=(folder / "recipe.yaml").exists(), progress=False)
         found = {"peak_memory": peak_memory(), "seconds": outcome.seconds, "best_epoch": outcome.best_epoch}
         found |= {"seconds_per_step": seconds_per_step(recipe), **_scored(job, recipe, folder)}
-    except TrainingInterrupted:
-        raise
     except (TrainingError, torch.OutOfMemoryError) as error:
         found = {"failed": " ".join(str(error).split())}
     log = folder / "log.jsonl"  # missing where the first epoch failed
