@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -14,7 +15,9 @@ from crispseg.cli import app
 from crispseg.errors import ConfigError, DataError, WeightsError
 from crispseg.export import export_model
 from crispseg.export import files as export_files
-from crispseg.inference.exported import ExportedModel
+from crispseg.inference import ExportedModel, Predictor
+from crispseg.io import write_png
+from crispseg.labels import label_space
 from crispseg.models import CONTEXTS, HEADS, create_model, save_model
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -32,7 +35,7 @@ def small_model(head="decoupled", context=None, backbone="test_resnet", **option
 
 @pytest.fixture(scope="module")
 def model():
-    return small_model()
+    return small_model(label_space=label_space("toy_streets"))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,7 @@ def file(folder, tmp_path_factory):
     return path
 
 
-def test_a_file_gives_what_the_model_gives_at_any_size_and_says_what_it_is(model, file):
+def test_a_file_gives_what_the_model_gives_and_runs_without_pytorch(model, file, tmp_path):
     """One test, because workers that share its parts would each export the model again."""
     exported = ExportedModel(file)
     for batch, *side_hw in [(1, 64, 64), (2, 77, 130), (1, 333, 250)]:
@@ -75,6 +78,46 @@ def test_a_file_gives_what_the_model_gives_at_any_size_and_says_what_it_is(model
     assert exported.card.label_space == model.label_space
     assert exported.card.outputs == ("logits", "probabilities", "labels", "boundaries")
     assert [one.name for one in file.parent.iterdir()] == ["model.onnx"]
+    predicts_alike(model, exported)
+    runs_without_pytorch(file, tmp_path)
+
+
+def predicts_alike(model, exported):
+    image = np.random.default_rng(1).integers(0, 256, (150, 170, 3), dtype=np.uint8)
+    options = {"scales": (0.75, 1.0), "flip": True, "window_hw": (80, 100), "keep_probability": True}
+    ours, theirs = (Predictor(one, **options)(image) for one in (model, exported))
+    np.testing.assert_allclose(theirs.probability, ours.probability, atol=1e-4)
+    np.testing.assert_allclose(theirs.boundary_probability, ours.boundary_probability, atol=1e-4)
+    np.testing.assert_allclose(theirs.confidence, ours.confidence, atol=1e-4)
+    assert (theirs.labels != ours.labels).mean() < 1e-3
+    tensor = torch.from_numpy(image).permute(2, 0, 1).float() / 255
+    assert np.array_equal(Predictor(exported, **options)(tensor).labels, theirs.labels)
+    with pytest.raises(ConfigError, match="exported files run on the CPU"):
+        Predictor(exported, device="cuda")
+
+
+def runs_without_pytorch(file, folder):
+    """PyTorch and what needs it cannot be imported in these processes."""
+    write_png(folder / "images" / "a.png", np.random.default_rng(2).integers(0, 256, (70, 90, 3), dtype=np.uint8))
+    data = ["--set", "data.toy_val_images=3", "--set", "data.toy_size_hw=[64,96]"]
+    commands = [
+        ["segment", str(file), str(folder / "images"), "--out", str(folder / "masks")],
+        ["evaluate", str(file), "--data", "toy/gff", *data, "--out", str(folder / "scores")],
+    ]
+    for command in commands:
+        done = subprocess.run([sys.executable, "-c", _WITHOUT_PYTORCH, *command], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert len(list((folder / "masks").iterdir())) == 4
+    assert json.loads((folder / "scores" / "scores.json").read_text())["images"] == 3
+
+
+_WITHOUT_PYTORCH = """
+import sys
+for name in ("torch", "torchvision", "torchmetrics", "timm", "lightning"):
+    sys.modules[name] = None
+from crispseg.__main__ import main
+main()
+"""
 
 
 def test_a_file_that_differs_is_an_error_and_does_not_stay(model, tmp_path, monkeypatch):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crispseg.cli.device import choose_device
 from crispseg.cli.score import score as score_masks
 from crispseg.cli.scoring import (
     AbsentRule,
@@ -30,6 +29,7 @@ from crispseg.errors import ConfigError
 if TYPE_CHECKING:
     from crispseg.config import Recipe
     from crispseg.evaluation import Scores
+    from crispseg.inference import ExportedModel
     from crispseg.models import Segmenter
 
 __all__ = ["evaluate"]
@@ -37,7 +37,8 @@ __all__ = ["evaluate"]
 
 def evaluate(
     model: Annotated[
-        str | None, typer.Argument(help="A model folder, for instance [b]runs/NAME/model[/b].", show_default=False)
+        str | None,
+        typer.Argument(help="A model folder, as [b]runs/NAME/model[/b], or an exported file.", show_default=False),
     ] = None,
     data: Annotated[
         str | None,
@@ -119,14 +120,14 @@ def _of_model(
 ) -> tuple[str, Callable[..., Scores]]:
     from functools import partial
 
-    from crispseg.data import build_dataset
+    from crispseg.cli.model import open_model
+    from crispseg.data.labelled import open_labelled
     from crispseg.evaluation import evaluate as score
     from crispseg.inference import Predictor
-    from crispseg.models import load_model
 
-    network = load_model(model, device=choose_device(device))
-    recipe = _recipe(model, data, layout, overrides)
-    dataset = build_dataset(recipe.data, split, augment=False)
+    network = open_model(model, device)
+    recipe = _recipe(model, _trained_recipe(model, network), data, layout, overrides)
+    dataset = open_labelled(recipe.data, split)
     options = recipe.evaluate
     predictor = Predictor(network, scales=options.scales, flip=options.flip, window_hw=options.window_hw)
     source = {
@@ -143,20 +144,28 @@ def _of_model(
     return title, partial(score, predictor, dataset, radii_px or options.radii_px, source=source, absent=options.absent)
 
 
-def _fingerprint(network: Segmenter) -> str:
+def _fingerprint(network: Segmenter | ExportedModel) -> str:
     """Of all weights, so that a run does not go on with others."""
     import hashlib
 
-    import torch
+    from crispseg.inference import ExportedModel
 
     digest = hashlib.blake2b(digest_size=8)
+    if isinstance(network, ExportedModel):
+        for path in (network.path, network.path.with_suffix(".bin")):
+            digest.update(path.read_bytes() if path.is_file() else b"")
+        return digest.hexdigest()
+    import torch
+
     for name, values in network.state_dict().items():
         digest.update(name.encode())
         digest.update(values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
-def _recipe(model: str, data: str | None, layout: str | None, overrides: Sequence[str]) -> Recipe:
+def _recipe(
+    model: str, trained: Recipe | None, data: str | None, layout: str | None, overrides: Sequence[str]
+) -> Recipe:
     """The recipe whose sections ``data`` and ``evaluate`` say what to score on and how."""
     from crispseg.config import DataConfig, Recipe
     from crispseg.recipes import load_recipe, override
@@ -167,7 +176,6 @@ def _recipe(model: str, data: str | None, layout: str | None, overrides: Sequenc
                 f"--layout {layout}: belongs to a folder of data, but --data {data} is a recipe; leave it out"
             )
         return load_recipe(data, overrides)
-    trained = _trained_recipe(model)
     if data is None:
         if trained is None:
             raise ConfigError(f"{model} holds no recipe that names its data; give --data, a recipe or a folder")
@@ -183,8 +191,14 @@ def _recipe(model: str, data: str | None, layout: str | None, overrides: Sequenc
     return override(recipe, overrides)
 
 
-def _trained_recipe(model: str) -> Recipe | None:
-    """What a model folder on disk says that it was trained with."""
+def _trained_recipe(model: str, network: Segmenter | ExportedModel) -> Recipe | None:
+    """What a model folder on disk, or an exported file, says that it was trained with."""
+    from crispseg.config import Recipe
+    from crispseg.inference import ExportedModel
+
+    if isinstance(network, ExportedModel):
+        values = network.card.model.get("recipe")
+        return None if values is None else Recipe.model_validate(values)
     from crispseg.models import saved_recipe
 
     return saved_recipe(model) if Path(model).exists() else None

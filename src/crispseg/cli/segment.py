@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from crispseg.cli.console import make_progress, out_console, print_error
-from crispseg.cli.device import choose_device
 from crispseg.errors import ConfigError, DataError
 from crispseg.stopping import StopSignals
 
@@ -22,7 +21,7 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 
 
 def segment(
-    model: Annotated[str, typer.Argument(help="A model folder, for instance [b]runs/NAME/model[/b].")],
+    model: Annotated[str, typer.Argument(help="A model folder, as [b]runs/NAME/model[/b], or an exported file.")],
     images: Annotated[list[str], typer.Argument(help="Image files, folders (searched with their sub-folders), globs.")],
     out: Annotated[Path, typer.Option(help="Where the pictures go; made if need be.")],
     scales: Annotated[str, typer.Option(help="Average over these sizes of the image, as in 0.75,1.0,1.25.")] = "1.0",
@@ -43,14 +42,14 @@ def segment(
     """
     import numpy as np
 
+    from crispseg.cli.model import open_model
     from crispseg.inference import Predictor
     from crispseg.io import MAX_PIXELS, write_png
     from crispseg.io.files import remove_leftovers
-    from crispseg.models import load_model
 
     scale_values = parse_scales(scales)
     targets = collect_images(images, out)
-    network = load_model(model, device=choose_device(device))
+    network = open_model(model, device)
     predictor = Predictor(
         network, scales=scale_values, flip=flip, window_hw=window, max_pixels=max_pixels or MAX_PIXELS
     )

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from crispseg.errors import ConfigError, DataError, WeightsError
 from crispseg.inference.card import CARD_KEY, ExportCard
 from crispseg.labels import LabelSpace
+from crispseg.ops.arrays import to_array
 
-__all__ = ["SUFFIXES", "ExportedModel", "is_exported", "needed"]
+__all__ = ["SUFFIXES", "ExportedModel", "FileBackend", "is_exported", "needed"]
 
 SUFFIXES = {".onnx": "onnx", ".xml": "openvino", ".pt2": "torch"}
 """Endings of exported files, and what runs them."""
@@ -98,6 +101,67 @@ class ExportedModel:
             )
         found = self._run(np.ascontiguousarray(images, dtype=np.float32))
         return dict(zip(self.card.outputs, found, strict=True))
+
+
+class FileBackend:
+    """What a `Predictor` does with an exported file, in NumPy.
+
+    Args:
+        model: with logits or probabilities.
+
+    Raises:
+        ConfigError: if it has neither.
+    """
+
+    device = "cpu"
+
+    def __init__(self, model: ExportedModel) -> None:
+        if not {"logits", "probabilities"} & set(model.card.outputs):
+            raise ConfigError(
+                f"{model.path}: gives {', '.join(model.card.outputs)} only; scales, windows and confidences need "
+                "probabilities: export it with --outputs probabilities (and boundaries)"
+            )
+        self.model = model
+
+    def batch(self, images: Sequence[Any]) -> Floats:
+        """Arrays or tensors (N, 3, H, W), as one batch."""
+        return np.concatenate([np.asarray(to_array(one), dtype=np.float32) for one in images])
+
+    def run(self, images: Floats) -> list[Floats]:
+        """Class probabilities (N, K, h, w), and those of boundaries (N, 1, h, w) if the file gives any."""
+        found = self.model(images)
+        maps = [found["probabilities"] if "probabilities" in found else _softmax(found["logits"])]
+        return [*maps, found["boundaries"]] if "boundaries" in found else maps
+
+    def resize(self, maps: Floats, size_hw: tuple[int, int]) -> Floats:
+        """Bilinear, pixels as areas, as `crispseg.ops.resize`."""
+        if maps.shape[-2:] == size_hw:
+            return maps
+        planes = maps.reshape(-1, *maps.shape[-2:])
+        resized = [cv2.resize(plane, size_hw[::-1], interpolation=cv2.INTER_LINEAR) for plane in planes]
+        return np.stack(resized).reshape(*maps.shape[:2], *size_hw)
+
+    def mirror(self, maps: Floats) -> Floats:
+        """Left and right exchanged."""
+        return maps[..., ::-1]
+
+    def join(self, maps: Sequence[Floats]) -> Floats:
+        """Channels of several maps as those of one."""
+        return np.concatenate(maps, axis=1)
+
+    def decide(self, probabilities: Floats) -> tuple[npt.NDArray[np.uint8], Floats]:
+        """Labels and confidences, (N, H, W) each."""
+        return probabilities.argmax(axis=1).astype(np.uint8), probabilities.max(axis=1)
+
+    def ready(self) -> AbstractContextManager[None]:
+        """A file always is."""
+        return nullcontext()
+
+
+def _softmax(logits: Floats) -> Floats:
+    shares: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _open_onnx(path: Path) -> tuple[str | None, _Run]:

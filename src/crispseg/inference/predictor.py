@@ -1,25 +1,31 @@
-"""From an image to a `Prediction`, over any callable ``images → SegmentationOutput``."""
+"""From an image to a `Prediction`, over any callable ``images → SegmentationOutput`` and over exported files.
+
+PyTorch is imported with a network of it: exported files run where it is not installed.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
 
 from crispseg.errors import ConfigError, DataError, WeightsError
+from crispseg.inference.exported import ExportedModel, FileBackend, is_exported
 from crispseg.inference.prediction import Prediction
 from crispseg.io.images import MAX_PIXELS, read_image
 from crispseg.labels import LabelSpace
-from crispseg.ops.resize import resize
+from crispseg.ops.arrays import to_array
 from crispseg.ops.windows import place_windows, stitch_windows
 from crispseg.pictures.colour import Picture
-from crispseg.types import SegmentationOutput
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from crispseg.types import SegmentationOutput
 
 __all__ = ["BATCH_PIXELS", "Predictor"]
 
@@ -36,7 +42,8 @@ class Predictor:
     A model that is a module runs in evaluation mode and is left in the mode that it was in.
 
     Args:
-        model: takes (N, 3, H, W) RGB in [0, 1], returns a `SegmentationOutput` of the same height and width.
+        model: takes (N, 3, H, W) RGB in [0, 1], returns a `SegmentationOutput` of the same height and width; or an
+            exported file with logits or probabilities, by path or as an `ExportedModel`.
         label_space: of the predictions; None: the model's own ``label_space``.
         scales: sizes at which each image is looked at, relative to its own. 1.0 only: as it is.
         flip: whether its mirror image is looked at as well.
@@ -48,10 +55,13 @@ class Predictor:
         max_pixels: of an image file; larger ones are refused.
 
     Raises:
-        ConfigError: if an option is out of its range.
+        ConfigError: if an option is out of its range, or a file does not fit it.
+        WeightsError: if an exported file cannot be opened.
 
     Example:
-        >>> def by_brightness(images: Tensor) -> SegmentationOutput:
+        >>> import torch
+        >>> from crispseg import SegmentationOutput
+        >>> def by_brightness(images: torch.Tensor) -> SegmentationOutput:
         ...     grey = images.mean(dim=1, keepdim=True)
         ...     return SegmentationOutput(logits=torch.cat((0.5 - grey, grey - 0.5), dim=1))
         >>> two = LabelSpace.from_dict({"name": "two", "classes": ["dark", "bright"]})
@@ -62,7 +72,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: Callable[[Tensor], SegmentationOutput],
+        model: Callable[[Tensor], SegmentationOutput] | ExportedModel | str | os.PathLike[str],
         label_space: LabelSpace | None = None,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
@@ -79,6 +89,8 @@ class Predictor:
             )
         if window_hw is not None:
             place_windows((1, 1), window_hw, overlap)  # says what is wrong with either
+        if is_exported(model):
+            model = ExportedModel(model)  # type: ignore[arg-type] # a path, by the test before
         self.model = model
         self._label_space = label_space if label_space is not None else _label_space_of(model)
         self.scales = tuple(scales)
@@ -87,9 +99,7 @@ class Predictor:
         self.overlap = overlap
         self.keep_probability = keep_probability
         self.max_pixels = max_pixels
-        self._device = None if device is None else torch.device(device)
-        if self._device is not None and isinstance(model, nn.Module):
-            model.to(self._device)
+        self._backend = _backend_of(model, device)
 
     @property
     def label_space(self) -> LabelSpace:
@@ -106,14 +116,10 @@ class Predictor:
         return self._label_space
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> torch.device | str:
         """Where images are sent: as given, or where the model is now."""
-        if self._device is not None:
-            return self._device
-        if isinstance(self.model, nn.Module):
-            for values in (*self.model.parameters(), *self.model.buffers()):
-                return values.device
-        return torch.device("cpu")
+        device: torch.device | str = self._backend.device
+        return device
 
     def __call__(self, image: AnyImage) -> Prediction:
         """Segment one image.
@@ -155,7 +161,9 @@ class Predictor:
             DataError, ConfigError, WeightsError: as for a single image, after the images before it were given.
 
         Example:
-            >>> def dark(images: Tensor) -> SegmentationOutput:
+            >>> import torch
+            >>> from crispseg import SegmentationOutput
+            >>> def dark(images: torch.Tensor) -> SegmentationOutput:
             ...     return SegmentationOutput(logits=torch.cat((images[:, :1], 1 - images[:, :1]), dim=1))
             >>> two = LabelSpace.from_dict({"name": "two", "classes": ["bright", "dark"]})
             >>> images = [np.full((2, 2, 3), grey, dtype=np.uint8) for grey in (10, 200)]
@@ -187,115 +195,102 @@ class Predictor:
     def _predictions(self, inputs: Sequence[_Input]) -> list[Prediction]:
         """Of images of one size."""
         label_space = self.label_space
-        with self._ready():
-            probabilities, *rest = self._probabilities(torch.cat([one.batch for one in inputs]).to(self.device))
-        if probabilities.shape[1] != label_space.num_classes:
+        with self._backend.ready():
+            maps = self._probabilities(self._backend.batch([one.batch for one in inputs]))
+            labels, confidences = self._backend.decide(maps[0])  # (N, H, W) each
+        if maps[0].shape[1] != label_space.num_classes:
             raise ConfigError(
-                f"the model predicts {probabilities.shape[1]} classes, but the label table {label_space.name!r} has "
+                f"the model predicts {maps[0].shape[1]} classes, but the label table {label_space.name!r} has "
                 f"{label_space.num_classes}; give the table that it was trained with"
             )
-        confidences, labels = probabilities.max(dim=1)  # (N, H, W) each
-        if not bool(confidences.isfinite().all()):
+        if not np.isfinite(confidences).all():
             raise WeightsError(
                 "the model's logits are not finite; its weights are broken, or it overflowed in 16 bits: "
                 "load it again, or run it in float32"
             )
+        boundaries = to_array(maps[1]) if len(maps) > 1 else None
+        probabilities = to_array(maps[0]) if self.keep_probability else None
         return [
             Prediction(
-                labels=labels[index].to(torch.uint8).cpu().numpy(),
-                confidence=confidences[index].cpu().numpy(),
+                labels=labels[index],
+                confidence=confidences[index],
                 image=one.picture,
                 label_space=label_space,
-                boundary_probability=rest[0][index, 0].cpu().numpy() if rest else None,
-                probability=probabilities[index].cpu().numpy() if self.keep_probability else None,
+                boundary_probability=None if boundaries is None else boundaries[index, 0],
+                probability=None if probabilities is None else probabilities[index],
             )
             for index, one in enumerate(inputs)
         ]
 
-    def predict_batch(self, images: Tensor) -> Tensor:
+    def predict_batch(self, images: Any) -> Any:
         """Class probabilities of images of one size.
 
         Args:
-            images: (N, 3, H, W) RGB in [0, 1], on any device.
+            images: (N, 3, H, W) floats, RGB in [0, 1]: a tensor on any device, or an array.
 
         Returns:
-            (N, K, H, W) float32, on the model's device; each pixel's sum is 1.
+            (N, K, H, W) float32, on the model's device, an array from a file; each pixel's sum is 1.
 
         Raises:
             DataError: if the images are of another form.
             ConfigError: if the model's output does not keep the contract.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point() or 0 in images.shape:
+        if images.ndim != 4 or images.shape[1] != 3 or not _is_floating(images) or 0 in images.shape:
             raise DataError(
                 f"images are {images.dtype} {tuple(images.shape)}; floats (N, 3, H, W), none of them 0, expected"
             )
-        with self._ready():
-            return self._probabilities(images.to(self.device))[0]
+        with self._backend.ready():
+            return self._probabilities(self._backend.batch([images]))[0]
 
-    def _probabilities(self, images: Tensor) -> list[Tensor]:
+    def _probabilities(self, images: Any) -> list[Any]:
         """Mean over all looks of class (N, K, H, W) and, if the model has any, boundary (N, 1, H, W) probabilities."""
         height, width = images.shape[-2:]
-        sums: list[Tensor] = []
+        backend = self._backend
+        sums: list[Any] = []
         for scale in self.scales:
-            scaled = resize(images, (max(round(height * scale), 1), max(round(width * scale), 1)))
+            scaled = backend.resize(images, (max(round(height * scale), 1), max(round(width * scale), 1)))
             for mirrored in (False, True) if self.flip else (False,):
-                maps = self._look(scaled.flip(-1) if mirrored else scaled)
-                maps = [resize(values.flip(-1) if mirrored else values, (height, width)) for values in maps]
+                maps = self._look(backend.mirror(scaled) if mirrored else scaled)
+                maps = [
+                    backend.resize(backend.mirror(values) if mirrored else values, (height, width)) for values in maps
+                ]
                 sums = [total + values for total, values in zip(sums, maps, strict=True)] if sums else maps
         looks = len(self.scales) * (2 if self.flip else 1)
         return [total / looks for total in sums]
 
-    def _look(self, images: Tensor) -> list[Tensor]:
+    def _look(self, images: Any) -> Sequence[Any]:
         """The same of one scale and side, through windows where the images are larger than one."""
         size_hw = (images.shape[-2], images.shape[-1])
         if self.window_hw is None or all(size <= window for size, window in zip(size_hw, self.window_hw, strict=True)):
-            return self._run(images)
+            whole: Sequence[Any] = self._backend.run(images)
+            return whole
         height, width = self.window_hw
         widths: list[int] = []
 
-        def windows() -> Iterator[tuple[tuple[int, int], Tensor]]:
+        def windows() -> Iterator[tuple[tuple[int, int], Any]]:
             for top, left in place_windows(size_hw, (height, width), self.overlap):
-                maps = self._run(images[..., top : top + height, left : left + width])
+                maps = self._backend.run(images[..., top : top + height, left : left + width])
                 widths[:] = [values.shape[1] for values in maps]
-                yield (top, left), torch.cat(maps, dim=1)
+                yield (top, left), self._backend.join(maps)
 
         stitched = stitch_windows(windows(), size_hw)
-        return list(torch.split(stitched, widths, dim=1))
+        ends = np.cumsum(widths).tolist()
+        return [stitched[:, end - count : end] for end, count in zip(ends, widths, strict=True)]
 
-    def _run(self, images: Tensor) -> list[Tensor]:
-        """The model itself on (N, 3, h, w), its contract checked, its logits made probabilities."""
-        output = self.model(images)
-        if not isinstance(output, SegmentationOutput):
-            raise ConfigError(f"the model returned {type(output).__name__}; a crispseg.SegmentationOutput expected")
-        batch, _, height, width = images.shape
-        found = tuple(output.logits.shape)
-        if len(found) != 4 or (found[0], *found[2:]) != (batch, height, width):
-            raise ConfigError(
-                f"the model returned logits {found}; ({batch}, K, {height}, {width}) expected, as the images"
-            )
-        maps = [output.logits.float().softmax(dim=1)]
-        if output.boundary_logits is not None:
-            if tuple(output.boundary_logits.shape) != (batch, 1, height, width):
-                raise ConfigError(
-                    f"the model returned boundary logits {tuple(output.boundary_logits.shape)}; "
-                    f"{(batch, 1, height, width)} expected, as the images"
-                )
-            maps.append(output.boundary_logits.float().sigmoid())
-        return maps
 
-    @contextmanager
-    def _ready(self) -> Iterator[None]:
-        """Evaluation mode without gradients; afterwards every module is in the mode that it was in."""
-        modules = list(self.model.modules()) if isinstance(self.model, nn.Module) else []
-        training = [module for module in modules if module.training]
-        for module in training:
-            module.training = False  # what eval() does; exported programs refuse eval() itself
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            for module in training:
-                module.training = True
+def _backend_of(model: Any, device: Any) -> Any:
+    """Numbers of the model's own kind, and what is done with them."""
+    if isinstance(model, (str, os.PathLike)):
+        raise ConfigError(
+            f"{os.fspath(model)}: no exported file by its ending; for a model folder give crispseg.load_model(folder)"
+        )
+    if isinstance(model, ExportedModel):
+        if device is not None and str(device) != "cpu":
+            raise ConfigError(f"device is {device}; exported files run on the CPU: leave it out")
+        return FileBackend(model)
+    from crispseg.inference.network import NetworkBackend  # PyTorch is there: the model is made with it
+
+    return NetworkBackend(model, device)
 
 
 def _label_space_of(model: object) -> LabelSpace | None:
@@ -306,14 +301,14 @@ def _label_space_of(model: object) -> LabelSpace | None:
 class _Input(NamedTuple):
     """An image as a batch of one, (1, 3, H, W) in [0, 1], and as a picture."""
 
-    batch: Tensor
+    batch: Any
     picture: Picture
 
 
 def _fits(one: _Input, first: _Input, waiting: int, batch_size: int) -> bool:
     """Whether an image may join a batch that begins with `first`."""
     height, width, _ = one.picture.shape
-    is_alike = one.batch.shape == first.batch.shape and one.batch.device == first.batch.device
+    is_alike = one.batch.shape == first.batch.shape and _device(one.batch) == _device(first.batch)
     return is_alike and waiting < batch_size and (waiting + 1) * height * width <= BATCH_PIXELS
 
 
@@ -327,24 +322,32 @@ def _to_batch(image: AnyImage, max_pixels: int) -> _Input:
                 "(for grey or 16-bit files give the path, which is read right)"
             )
         picture = np.ascontiguousarray(image)
-        # A copy: the picture may be read-only, and torch warns of tensors that share such memory.
-        return _Input(torch.tensor(picture).permute(2, 0, 1)[None].float() / 255, picture)
-    if not isinstance(image, Tensor):
+        batch = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], dtype=np.float32) / np.float32(255)
+        return _Input(batch, picture)
+    if not hasattr(image, "detach"):
         raise DataError(
             f"image is a {type(image).__name__}; a path, a uint8 (H, W, 3) array or a float tensor expected"
         )
-    batch = image[None] if image.ndim == 3 else image
-    if batch.ndim != 4 or batch.shape[:2] != (1, 3) or not batch.is_floating_point() or 0 in batch.shape:
+    tensor = image[None] if image.ndim == 3 else image
+    if tensor.ndim != 4 or tensor.shape[:2] != (1, 3) or not tensor.is_floating_point() or 0 in tensor.shape:
         raise DataError(
             f"image is a tensor of {image.dtype} {tuple(image.shape)}; floats (3, H, W) or (1, 3, H, W) expected "
             "(predict_batch takes batches)"
         )
-    batch = batch.detach().float()
-    lowest, highest = (float(value) for value in batch.aminmax())
+    tensor = tensor.detach().float()
+    lowest, highest = (float(value) for value in tensor.aminmax())
     if not (lowest >= -_ROUNDING and highest <= 1 + _ROUNDING):
         raise DataError(f"image holds {lowest:.4g} to {highest:.4g}; RGB in [0, 1] expected, divide by 255 if need be")
-    scaled = (batch[0].clamp(0, 1) * 255).round().to(torch.uint8)
-    return _Input(batch, scaled.permute(1, 2, 0).contiguous().cpu().numpy())
+    scaled = (tensor[0].clamp(0, 1) * 255).round().byte()
+    return _Input(tensor, scaled.permute(1, 2, 0).contiguous().cpu().numpy())
+
+
+def _device(batch: Any) -> str:
+    return str(getattr(batch, "device", "cpu"))
+
+
+def _is_floating(images: Any) -> bool:
+    return bool(images.is_floating_point() if hasattr(images, "is_floating_point") else images.dtype.kind == "f")
 
 
 _ROUNDING = 1e-3  # resampling may overshoot by a little

@@ -1,15 +1,17 @@
-"""Sliding windows: where they lie, how they blend, and how their results become one map."""
+"""Sliding windows: where they lie, how they blend, and how their results become one map, of arrays or of tensors."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Iterable
+from typing import Any, TypeVar
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
 from crispseg.errors import ConfigError
+from crispseg.ops.arrays import ArrayLike
 
 __all__ = ["blend_weights", "place_windows", "stitch_windows"]
 
@@ -50,14 +52,13 @@ def _starts(size: int, window: int, overlap: float) -> list[int]:
     return [last * index // gaps for index in range(gaps + 1)] if gaps else [0]
 
 
-def blend_weights(window_hw: tuple[int, int], *, device: torch.device | str | None = None) -> Tensor:
+def blend_weights(window_hw: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Weights of a window's pixels where windows overlap: a tent, highest in the middle and nowhere 0.
 
     Networks know least about pixels at a window's frame, and weights that fall towards it leave no seam.
 
     Args:
         window_hw: height and width in pixels.
-        device: where the weights shall be.
 
     Returns:
         (h, w) float32 in (0, 1].
@@ -66,17 +67,21 @@ def blend_weights(window_hw: tuple[int, int], *, device: torch.device | str | No
         >>> blend_weights((1, 4)).tolist()
         [[0.5, 1.0, 1.0, 0.5]]
     """
-    down, across = (_tent(size, device) for size in window_hw)
+    down, across = (_tent(size) for size in window_hw)
     return down[:, None] * across[None, :]
 
 
-def _tent(size: int, device: torch.device | str | None) -> Tensor:
-    distance = torch.arange(1, size + 1, dtype=torch.float32, device=device)
-    heights = torch.minimum(distance, distance.flip(0))  # to the nearer end
-    return heights / heights.max()
+def _tent(size: int) -> npt.NDArray[np.float32]:
+    distance = np.arange(1, size + 1, dtype=np.float32)
+    heights = np.minimum(distance, distance[::-1])  # to the nearer end
+    tent: npt.NDArray[np.float32] = heights / heights.max()
+    return tent
 
 
-def stitch_windows(windows: Iterable[tuple[tuple[int, int], Tensor]], size_hw: tuple[int, int]) -> Tensor:
+Maps = TypeVar("Maps", bound=ArrayLike)
+
+
+def stitch_windows(windows: Iterable[tuple[tuple[int, int], Maps]], size_hw: tuple[int, int]) -> Maps:
     """Blend windows into one map: at each pixel the weighted mean of the windows that cover it.
 
     Args:
@@ -85,19 +90,19 @@ def stitch_windows(windows: Iterable[tuple[tuple[int, int], Tensor]], size_hw: t
         size_hw: of the whole map.
 
     Returns:
-        (N, C, H, W), of the windows' device and type.
+        (N, C, H, W), an array or a tensor as the windows are, of their device and type.
 
     Raises:
         ConfigError: if a window leaves the map, or a pixel is covered by none.
 
     Example:
-        >>> parts = [((0, 0), torch.ones(1, 1, 2, 3)), ((0, 2), torch.ones(1, 1, 2, 3))]
-        >>> stitch_windows(parts, (2, 5)).unique().tolist()
+        >>> parts = [((0, 0), np.ones((1, 1, 2, 3))), ((0, 2), np.ones((1, 1, 2, 3)))]
+        >>> np.unique(stitch_windows(parts, (2, 5))).tolist()
         [1.0]
     """
     height, width = size_hw
-    total: Tensor | None = None
-    weight_sum = torch.zeros(0)
+    total: Any = None
+    weight_sum: Any = None
     for (top, left), values in windows:
         window_height, window_width = values.shape[-2:]
         if not (0 <= top <= height - window_height and 0 <= left <= width - window_width):
@@ -105,12 +110,23 @@ def stitch_windows(windows: Iterable[tuple[tuple[int, int], Tensor]], size_hw: t
                 f"a window of {(window_height, window_width)} pixels at {(top, left)} leaves the map of {size_hw}"
             )
         if total is None:
-            total = values.new_zeros((*values.shape[:2], height, width))
-            weight_sum = values.new_zeros((height, width))
-        weights = blend_weights((window_height, window_width), device=values.device).to(values.dtype)
+            total = _zeros_like(values, (*values.shape[:2], height, width))
+            weight_sum = _zeros_like(values, (height, width))
+        weights = _filled_like(values, blend_weights((window_height, window_width)))
         rows, columns = slice(top, top + window_height), slice(left, left + window_width)
         total[..., rows, columns] += values * weights
         weight_sum[rows, columns] += weights
     if total is None or not bool((weight_sum > 0).all()):
         raise ConfigError(f"the windows leave pixels of the map of {size_hw} uncovered; place them with place_windows")
-    return total.div_(weight_sum)
+    total /= weight_sum
+    stitched: Maps = total
+    return stitched
+
+
+def _zeros_like(values: Any, shape: tuple[int, ...]) -> Any:
+    return values.new_zeros(shape) if hasattr(values, "new_zeros") else np.zeros(shape, values.dtype)
+
+
+def _filled_like(values: Any, array: npt.NDArray[np.float32]) -> Any:
+    """The array in the type, and on the device, of others."""
+    return values.new_tensor(array) if hasattr(values, "new_tensor") else array.astype(values.dtype)

@@ -1,0 +1,51 @@
+"""Labelled images as they are, for scoring: what of a data set needs no PyTorch."""
+
+from __future__ import annotations
+
+from crispseg.config import DataConfig
+from crispseg.data.layouts import open_layout
+from crispseg.data.records import Sample, SampleSource
+from crispseg.labels import LabelSpace
+
+__all__ = ["LabelledImages", "open_labelled"]
+
+
+class LabelledImages:
+    """Whole samples of a source, without transforms.
+
+    Args:
+        source: reads or makes the samples.
+        label_space: the classes of their labels.
+
+    Attributes:
+        names: one per sample.
+    """
+
+    def __init__(self, source: SampleSource, label_space: LabelSpace) -> None:
+        self.source = source
+        self.label_space = label_space
+        self.names = list(source.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def sample(self, index: int) -> Sample:
+        """Image uint8 (H, W, 3), labels uint8 (H, W) train ids, and name.
+
+        Raises:
+            DataError: if its files are broken or do not fit together or to the table.
+        """
+        return self.source.sample(index)
+
+
+def open_labelled(config: DataConfig, split: str) -> LabelledImages:
+    """The images that a recipe's ``data`` section describes; see `crispseg.data.build_dataset`.
+
+    Args:
+        config: the section.
+        split: ``"train"`` or ``"val"``, which the section translates into names, or a split's name itself.
+
+    Raises:
+        ConfigError, DataError: as `crispseg.data.build_dataset`.
+    """
+    return LabelledImages(*open_layout(config, config.own_split(split)))
