@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crispseg.errors import ConfigError
+from crispseg.ops.sizes import divide_up
 
 __all__ = ["FixedPadding", "fix_padding"]
 
@@ -62,7 +63,7 @@ class FixedPadding(nn.Conv2d):
     def _needed(self, axis: int, size: int) -> int:
         """How many rows or columns of padding there are in all."""
         stride = self.stride[axis]
-        return (-(-size // stride) - 1) * stride + (self.kernel_size[axis] - 1) * self.dilation[axis] + 1 - size
+        return (divide_up(size, stride) - 1) * stride + (self.kernel_size[axis] - 1) * self.dilation[axis] + 1 - size
 
 
 def fix_padding(net: nn.Module, name: str, *, centred: bool) -> None:

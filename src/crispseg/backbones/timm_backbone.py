@@ -26,6 +26,7 @@ from crispseg.backbones.dense_dilation import dilate_densenet
 from crispseg.backbones.same_padding import fix_padding
 from crispseg.backbones.state_files import load_state, read_state
 from crispseg.errors import ConfigError, WeightsError
+from crispseg.ops.sizes import divide_up
 from crispseg.types import FeatureInfo, Features, FeaturesInfo
 
 __all__ = ["Padding", "TimmBackbone"]
@@ -119,7 +120,7 @@ class TimmBackbone(Backbone):
         maps = _run(self.net, padded, self.channels_are_last)  # (N, C, h, w) each
         if self.size_multiple > 1:
             maps = [  # the cells that speak of the image: ⌈H/stride⌉×⌈W/stride⌉
-                feature[..., : -(-height // stride), : -(-width // stride)]
+                feature[..., : divide_up(height, stride), : divide_up(width, stride)]
                 for feature, stride in zip(maps, self.strides, strict=True)
             ]
         return Features(maps[self.stem_index], tuple(maps[index] for index in self.level_indices), self.info.mid_index)
@@ -228,7 +229,7 @@ def _run(net: nn.Module, images: Tensor, channels_are_last: bool) -> list[Tensor
 
 
 def _pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
-    bottom, right = -images.shape[-2] % multiple, -images.shape[-1] % multiple
+    bottom, right = (divide_up(size, multiple) * multiple - size for size in images.shape[-2:])
     if bottom == 0 and right == 0:
         return images
     return functional.pad(images, (0, right, 0, bottom), mode="replicate")

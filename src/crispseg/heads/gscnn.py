@@ -15,6 +15,7 @@ from crispseg.layers.conv import ResidualBlock
 from crispseg.layers.gates import GatedConvolution
 from crispseg.ops.gradients import canny_edges, sobel_magnitude
 from crispseg.ops.resize import resize
+from crispseg.ops.sizes import divide_up
 from crispseg.types import Features, FeaturesInfo, MapInfo, SegmentationOutput
 
 __all__ = ["GSCNN", "STREAM_INFO", "ImageGradient", "ShapeStream"]
@@ -97,7 +98,7 @@ class GSCNN(Head):
     def forward(self, features: Features, images: Tensor, *, with_maps: bool = False) -> SegmentationOutput:
         """See `Head.forward`."""
         size_hw = image_size(images)
-        stream_hw = (-(-size_hw[0] // self.stream_stride), -(-size_hw[1] // self.stream_stride))
+        stream_hw = (divide_up(size_hw[0], self.stream_stride), divide_up(size_hw[1], self.stream_stride))
         gradient = self._image_gradient(images, stream_hw)  # (N, 1, h, w) of the stream: H×W at stride 1
         start = resize(features.stem, stream_hw)  # (N, C_stem, h, w)
         if self.gradient_in_stream:

@@ -15,6 +15,7 @@ from torchvision.ops import DeformConv2d
 from crispseg.errors import ConfigError
 from crispseg.layers.conv import ConvNormAct
 from crispseg.ops.resize import resize
+from crispseg.ops.sizes import divide_up
 from crispseg.ops.warp import flow_warp
 from crispseg.types import MapInfo
 
@@ -118,7 +119,7 @@ class FlowBody(BodyLayer):
             return encoded
         factor = 2**self.downsample_count
         height, width = features.shape[-2:]
-        return resize(features, (-(-height // factor), -(-width // factor)))
+        return resize(features, (divide_up(height, factor), divide_up(width, factor)))
 
 
 class DeformableBody(BodyLayer):

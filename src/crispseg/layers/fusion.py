@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from crispseg.layers.conv import ConvNormAct
 from crispseg.layers.gates import LevelGate
 from crispseg.ops.resize import resize
+from crispseg.ops.sizes import divide_up
 
 __all__ = [
     "Addition",
@@ -206,7 +207,8 @@ class StagedSum(nn.Module):
             steps = list(way.children())
             for step, convolution in enumerate(steps, start=1):
                 factor = 2 ** (len(steps) - step)
-                risen = resize(convolution(risen), (-(-height // factor), -(-width // factor)))  # the last: h_1×w_1
+                size_hw = (divide_up(height, factor), divide_up(width, factor))  # the last: h_1×w_1
+                risen = resize(convolution(risen), size_hw)
             total = risen if total is None else total + risen
         assert total is not None  # there are levels
         return total
