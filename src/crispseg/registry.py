@@ -81,7 +81,12 @@ class Registry(Mapping[str, T], Generic[T]):
         return name in self
 
     def find(self, name: str, key: str, also: Collection[str] = ()) -> T:
-        """The part of a name.
+        """The part of a name, imported; see `require`."""
+        self.require(name, key, also)
+        return self[name]
+
+    def require(self, name: str, key: str, also: Collection[str] = ()) -> None:
+        """Refuse a name that no part has, without importing the one that has it.
 
         Args:
             name: what a recipe or a model says.
@@ -96,7 +101,6 @@ class Registry(Mapping[str, T], Generic[T]):
             raise ConfigError(
                 f"{key}: unknown {kind}{name!r}; {nearest_name(name, [*self, *also])}; one of a plugin needs --plugin"
             )
-        return self[name]
 
     def register(self, name: str, part: T, taken: Collection[str] = ()) -> None:
         """Add a part; the same part under the same name does no harm.

@@ -99,7 +99,7 @@ def _recipe_of(layers: Sequence[_Layer]) -> Recipe:
     """The layers' values, later ones over earlier ones, checked; an error names the layer that it comes from."""
     for layer in layers:
         if named := _layout(layer.values):  # first, as nothing else knows the options of a missing plugin's layout
-            LAYOUTS.find(named, f"{layer.label}: data.layout")
+            LAYOUTS.require(named, f"{layer.label}: data.layout")
     if unknown := [line for layer in layers for line in unknown_keys(layer.values, layer.label)]:
         raise ConfigError("; ".join(unknown))
     merged: dict[str, Any] = {}
