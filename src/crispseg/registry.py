@@ -36,7 +36,7 @@ class Registry(Mapping[str, T], Generic[T]):
         options: name → its options' names, where these must be known before the part is imported.
 
     Example:
-        >>> numbers = Registry("number", {"half": "fractions:Fraction"}, given=["numerator"])
+        >>> numbers = Registry("number", {"half": "fractions:Fraction"}, given=["numerator", "_normalize"])
         >>> numbers["half"](1, 2), list(numbers), numbers.options("half")
         (Fraction(1, 2), ['half'], ('denominator',))
         >>> numbers.find("halb", "recipe.number")  # doctest: +ELLIPSIS

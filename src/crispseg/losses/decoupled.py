@@ -57,6 +57,7 @@ def relaxed_cross_entropy(
         ValueError: if the shapes do not belong together.
 
     Example:
+        >>> import torch
         >>> logits = torch.zeros(1, 4, 1, 3)
         >>> round(relaxed_cross_entropy(logits, torch.tensor([[[0, 0, 1]]])).item(), 4)  # (ln 4 + 2 · ln 2) / 3
         0.9242
@@ -93,6 +94,7 @@ def interior_cross_entropy(
         A scalar in float32: the mean over what is left; 0, with a gradient path, if there is nothing.
 
     Example:
+        >>> import torch
         >>> logits = torch.tensor([9.0, 0.0, 0.0, 9.0]).view(1, 1, 1, 4) * torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
         >>> round(interior_cross_entropy(logits, torch.tensor([[[0, 0, 1, 1]]])).item(), 1)  # (≈ 0 + ≈ 9) / 2
         4.5
@@ -132,6 +134,7 @@ def hard_boundary_cross_entropy(
         ValueError: if the shapes do not belong together, or the fraction is not in (0, 1].
 
     Example:
+        >>> import torch
         >>> logits = torch.tensor([0.0, 0.0, 9.0, 9.0]).view(1, 1, 1, 4) * torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
         >>> labels, boundary_logits = torch.zeros(1, 1, 4, dtype=torch.long), torch.tensor([[[[9.0, 0.0, 9.0, 9.0]]]])
         >>> loss = hard_boundary_cross_entropy(logits, labels, boundary_logits, hard_fraction=0.5)

@@ -288,7 +288,7 @@ def build_loss(system: str, config: LossConfig, num_classes: int) -> Segmentatio
         ['dual_boundary', 'dual_segmentation', 'edge', 'segmentation']
         >>> build_loss("gscn", LossConfig(), num_classes=3)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        crispseg.errors.ConfigError: loss of the head: unknown 'gscn'; did you mean 'gscnn'? Known: ...
+        crispseg.errors.ConfigError: loss of the head: unknown loss 'gscn'; did you mean 'gscnn'? Known: ...
     """
     complete = completed_options(system, config)
     return LOSSES[config.system or system](complete, num_classes, **complete.options)
