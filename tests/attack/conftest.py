@@ -115,7 +115,7 @@ def pytest_terminal_summary(terminalreporter):
     ]
     sums = {"cases": 0, "refused": 0}
     for report in reports:
-        if report.when == "teardown":
+        if getattr(report, "when", None) == "teardown":  # items that were deselected stand among the reports
             for name, value in report.user_properties:
                 sums[name] = sums.get(name, 0) + value
     if sums["cases"]:
