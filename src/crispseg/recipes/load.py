@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 
 from crispseg.config import Recipe
 from crispseg.errors import ConfigError
+from crispseg.io import atomic_write
 from crispseg.recipes.explain import explain_validation, misplaced_booleans, unknown_keys
 from crispseg.recipes.files import RecipeFile, find_recipe_file, parse_value, read_values
 from crispseg.registry import LAYOUTS
@@ -80,19 +80,9 @@ def save_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
         recipe: to be written.
         path: of the YAML file; an existing one is replaced.
     """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.new-", suffix=target.suffix)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp's files are the owner's alone
-        os.replace(temporary, target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _recipe_of(layers: Sequence[_Layer]) -> Recipe:
