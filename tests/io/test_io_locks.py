@@ -97,3 +97,8 @@ def test_without_locks_of_the_system_the_file_counts(tmp_path, monkeypatch, host
         with hold_lock(path, wait=False):
             pass
         assert not path.exists()
+
+
+def test_a_file_that_is_no_lock_s_names_no_holder(tmp_path):
+    (tmp_path / ".lock").write_text("[" * 100_000)  # deeper than the interpreter's stack
+    assert locks._holder(tmp_path / ".lock") is None

@@ -16,6 +16,7 @@ from crispseg.train import fit
 from crispseg.train import run as run_module
 from crispseg.train.checkpoint_files import read_checkpoint
 from crispseg.train.folder import claimed_folder, require_room
+from crispseg.train.records import _epoch_of
 
 
 @pytest.fixture(scope="module")
@@ -285,3 +286,7 @@ def test_half_an_environment_of_torchrun_is_named(tiny, tmp_path, monkeypatch, s
         monkeypatch.setenv(key, value)
     with pytest.raises(ConfigError, match=named):
         fit(tiny(), tmp_path / "run", progress=False)
+
+
+def test_a_line_of_the_log_that_is_none_is_of_no_epoch():
+    assert [_epoch_of(line) for line in ('{"epoch": 3}', '{"epoch"', "[" * 100_000, "[]")] == [3, 0, 0, 0]

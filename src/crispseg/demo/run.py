@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -21,6 +20,7 @@ from crispseg.inference import Predictor
 from crispseg.labels import LabelSpace
 from crispseg.models import Segmenter, load_model
 from crispseg.pages.demo import Scene, SystemResult
+from crispseg.parsing import parse_json
 from crispseg.recipes import load_recipe
 from crispseg.train import fit
 from crispseg.wording import seconds_in_words
@@ -197,7 +197,7 @@ def tell_story(ours: Trained, baseline: Trained | None, command: str) -> Story:
 
 
 def _read_curve(log: Path) -> tuple[tuple[int, float], ...]:
-    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    lines = [parse_json(line) for line in log.read_text(encoding="utf-8").splitlines()]
     return tuple((int(line["epoch"]), float(line["mean_iou"])) for line in lines if line.get("mean_iou") is not None)
 
 

@@ -123,8 +123,10 @@ def _lock(descriptor: int, path: Path, wait: bool) -> bool:
 
 def _holder(path: Path) -> str | None:
     """Who holds a lock, by its file; None if nobody does."""
+    from crispseg.parsing import parse_json  # here alone: it brings YAML, for which --help should not wait
+
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
         host, process, since = str(found["host"]), int(found["process"]), float(found["since"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

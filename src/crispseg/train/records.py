@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from crispseg.io import atomic_write
+from crispseg.parsing import parse_json
 from crispseg.pictures import boundary_picture, colourise, map_picture, sheet
 from crispseg.pictures.colour import Picture
 from crispseg.train.batches import Batch
@@ -165,7 +166,7 @@ def _unless_it_fails(what: str) -> Iterator[None]:
 def _epoch_of(line: str) -> int:
     """Of a line of the log; 0 where it is none, as when a disk lost its end."""
     try:
-        values = json.loads(line)
+        values = parse_json(line)
     except ValueError:
         return 0
     epoch = values.get("epoch") if isinstance(values, dict) else None
