@@ -17,7 +17,16 @@ from typing import Any, NoReturn
 
 import yaml
 
-__all__ = ["MAX_DEPTH", "MAX_JSON_BYTES", "MAX_YAML_BYTES", "TextError", "parse_json", "parse_yaml", "read_text"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_JSON_BYTES",
+    "MAX_YAML_BYTES",
+    "TextError",
+    "parse_json",
+    "parse_whole",
+    "parse_yaml",
+    "read_text",
+]
 
 MAX_YAML_BYTES = 100_000
 """The largest packaged text has 12 KB. PyYAML takes about a second for 100 KB."""
@@ -126,6 +135,16 @@ def parse_json(text: str | bytes, max_bytes: int = MAX_JSON_BYTES) -> Any:
         raise TextError(f"is not JSON ({' '.join(str(error).split())})") from error
     _check_json(values)
     return values
+
+
+def parse_whole(text: str) -> int | None:
+    """A whole number from 0 on, of a command line or the environment; None if it is none, or longer than any here.
+
+    Example:
+        >>> parse_whole("100"), parse_whole("-1"), parse_whole("9" * 5000)
+        (100, None, None)
+    """
+    return int(text) if text.isdecimal() and len(text) <= _MAX_DIGITS else None
 
 
 class _Loader(yaml.SafeLoader):

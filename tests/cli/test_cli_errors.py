@@ -142,7 +142,9 @@ def test_evaluate_needs_a_layout_for_a_root(model: Path, tmp_path: Path):
     assert "--layout" in error_line(invoke("evaluate", model, "--data", tmp_path))
 
 
-@pytest.mark.parametrize("size", ["512", "0x512", "ax5", "5x"])
+@pytest.mark.parametrize(
+    "size", ["512", "0x512", "ax5", "5x", pytest.param("9" * 5000 + "x5", id="endless"), "9" * 30 + "x5", "5x1000001"]
+)
 def test_describe_refuses_a_bad_size(size: str):
     assert "--size" in error_line(invoke("describe", "plain", "--size", size))
 

@@ -111,6 +111,7 @@ def test_iou_at_distance_is_printed_by_crop_factor(written, tmp_path: Path):
         (["--crop-factors", "1,a"], "--crop-factors 1,a: whole pixels"),
         (["--crop-factors", "-1"], "--crop-factors -1"),
         (["--crop-factors", "1,1"], "crop_factors_px is (1, 1)"),
+        (["--crop-factors", "0," + "9" * 5000], "--crop-factors 0,999"),
         (["--crop-margin", "3"], "--crop-margin 3: of use with --crop-factors only"),
     ],
 )

@@ -66,7 +66,9 @@ def describe(
 
 
 def _parse_size(text: str) -> tuple[int, int]:
-    height, _, width = text.lower().replace("×", "x").partition("x")
-    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise ConfigError(f"--size {text}: two positive numbers as in 512x512 (height x width) expected")
-    return int(height), int(width)
+    from crispseg.parsing import parse_whole
+
+    height, _, width = (parse_whole(part) for part in text.lower().replace("×", "x").partition("x"))
+    if not height or not width:
+        raise ConfigError(f"--size {text:.100}: two positive numbers as in 512x512 (height x width) expected")
+    return height, width

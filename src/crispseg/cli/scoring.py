@@ -155,10 +155,13 @@ def parse_crops(factors: str | None, margin_px: int | None) -> dict[str, Any]:
         if margin_px is not None:
             raise ConfigError(f"--crop-margin {margin_px}: of use with --crop-factors only; give both, or leave it out")
         return {}
-    parts = [part.strip() for part in factors.split(",")]
-    if not all(part.isdecimal() for part in parts):
+    from crispseg.parsing import parse_whole
+
+    found = [parse_whole(part.strip()) for part in factors.split(",")]
+    if None in found:
         raise ConfigError(
-            f"--crop-factors {factors}: whole pixels ≥ 0 with commas between them expected, as in 0,100,200,300,400"
+            f"--crop-factors {factors:.100}: whole pixels ≥ 0 with commas between them expected, as in "
+            "0,100,200,300,400"
         )
     margin = {} if margin_px is None else {"crop_margin_px": margin_px}
-    return {"crop_factors_px": tuple(int(part) for part in parts), **margin}
+    return {"crop_factors_px": tuple(found), **margin}

@@ -76,6 +76,9 @@ class Description:
         return sum(part.gmacs for part in self.parts)
 
 
+_LONGEST_SIDE = 1_000_000  # numbers of values stay within 63 bits, whatever the width
+
+
 def describe(model: Segmenter, size_hw: tuple[int, int] = (512, 512)) -> Description:
     """Count parameters and multiply-accumulates, part by part.
 
@@ -89,7 +92,7 @@ def describe(model: Segmenter, size_hw: tuple[int, int] = (512, 512)) -> Descrip
         Parts: the backbone, and each part of the head.
 
     Raises:
-        ConfigError: if the size is not positive.
+        ConfigError: if the size is not positive, or a side is longer than a million pixels.
 
     Example:
         >>> import crispseg
@@ -100,6 +103,8 @@ def describe(model: Segmenter, size_hw: tuple[int, int] = (512, 512)) -> Descrip
     """
     if len(size_hw) != 2 or min(size_hw) < 1:
         raise ConfigError(f"size_hw is {size_hw}; a positive height and width expected")
+    if max(size_hw) > _LONGEST_SIDE:
+        raise ConfigError(f"size_hw is {size_hw}; sides of at most {_LONGEST_SIDE} pixels expected (--size)")
     shapes_only = FakeTensorMode()
     hollow = _hollow_copy(model, shapes_only).eval()
     part_of = {id(module): _part_name(name) for name, module in hollow.named_modules()}

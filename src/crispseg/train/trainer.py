@@ -19,6 +19,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from crispseg.config import Recipe, TrainConfig
 from crispseg.errors import ConfigError
 from crispseg.io.streams import BestEffort
+from crispseg.parsing import parse_whole
 from crispseg.train.checkpoint_files import AtomicCheckpointIO
 from crispseg.train.records import RunLogger
 
@@ -91,13 +92,14 @@ def _devices_and_nodes(values: TrainConfig) -> tuple[int | Literal["auto"], int]
     """As the recipe says, or as torchrun has started processes."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return values.devices, values.nodes
-    numbers = {name: os.environ.get(name, "") for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE", "RANK", "LOCAL_RANK")}
-    if wrong := [f"{name} is {value!r}" for name, value in numbers.items() if not value.isdecimal()]:
+    texts = {name: os.environ.get(name, "") for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE", "RANK", "LOCAL_RANK")}
+    numbers = {name: number for name, text in texts.items() if (number := parse_whole(text)) is not None}
+    if wrong := [f"{name} is {text!r:.100}" for name, text in texts.items() if name not in numbers]:
         raise ConfigError(
             f"TORCHELASTIC_RUN_ID is set, as by torchrun, but {', '.join(wrong)}; start the run by torchrun, or "
             "unset it"
         )
-    here, everywhere = int(numbers["LOCAL_WORLD_SIZE"]), int(numbers["WORLD_SIZE"])
+    here, everywhere = numbers["LOCAL_WORLD_SIZE"], numbers["WORLD_SIZE"]
     if here < 1 or everywhere % here:
         raise ConfigError(f"WORLD_SIZE is {everywhere} and LOCAL_WORLD_SIZE {here}; a multiple of it expected")
     return here, everywhere // here
