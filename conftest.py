@@ -38,3 +38,17 @@ def own_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         if isinstance(parts, registry.Registry):
             for kept in ("_parts", "_options", "_plugins"):
                 monkeypatch.setattr(parts, kept, dict(getattr(parts, kept)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many attacks there were; here, for xdist's process that reports never reads tests/attack/conftest.py."""
+    reports = [
+        report for found in terminalreporter.stats.values() for report in found if hasattr(report, "user_properties")
+    ]
+    sums = {"cases": 0, "refused": 0}
+    for report in reports:
+        if getattr(report, "when", None) == "teardown":  # items that were deselected stand among the reports
+            for name, value in report.user_properties:
+                sums[name] = sums.get(name, 0) + value
+    if sums["cases"]:
+        terminalreporter.write_line(f"attack: {sums['cases']} cases, {sums['refused']} refused")

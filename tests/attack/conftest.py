@@ -109,19 +109,6 @@ def attack(request, record_property):
         pytest.fail(f"CRISPSEG_ATTACK_SEED={SEED}: {len(made.failures)} of {made.cases} cases:\n{shown}", pytrace=False)
 
 
-def pytest_terminal_summary(terminalreporter):
-    reports = [
-        report for found in terminalreporter.stats.values() for report in found if hasattr(report, "user_properties")
-    ]
-    sums = {"cases": 0, "refused": 0}
-    for report in reports:
-        if getattr(report, "when", None) == "teardown":  # items that were deselected stand among the reports
-            for name, value in report.user_properties:
-                sums[name] = sums.get(name, 0) + value
-    if sums["cases"]:
-        terminalreporter.write_line(f"attack: {sums['cases']} cases, {sums['refused']} refused")
-
-
 @dataclass(frozen=True)
 class World:
     """Sound files, to be copied and broken."""

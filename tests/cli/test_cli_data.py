@@ -123,6 +123,12 @@ class TestPreview:
         )
         assert "2 of 2 samples of val" in result.output
 
+    def test_a_count_without_end_is_refused(self, root, tmp_path):
+        result = invoke("preview", root, "--layout", "camvid", "--count", 10**20, "--out", tmp_path / "s.png")
+        assert result.exit_code == 2
+        assert "--count" in result.output
+        assert not (tmp_path / "s.png").exists()
+
     def test_broken_data_is_named(self, root, tmp_path):
         (root / "train" / "train_0.png").write_text("x")
         result = invoke("preview", root, "--layout", "camvid", "--out", tmp_path / "sheet.png")

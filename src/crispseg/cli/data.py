@@ -103,7 +103,7 @@ def preview(
     layout: LayoutName = None,
     labels: Labels = None,
     split: Annotated[str, typer.Option(metavar="NAME", help="Whose samples.")] = "train",
-    count: Annotated[int, typer.Option(min=1, help="Samples on the sheet, evenly spaced over the split.")] = 4,
+    count: Annotated[int, typer.Option(min=1, max=200, help="Samples on the sheet, evenly spaced over the split.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Of the augmentation.")] = 0,
     recipe: RecipeName = None,
     set_: Changes = None,
@@ -116,7 +116,8 @@ def preview(
         raise ConfigError(f"--out {out}: a name that ends in .png was expected")
     config = _data_section(root, layout, labels, recipe, set_).model_copy(update={"cache": False})
     dataset = build_dataset(config, split, augment=True, seed=seed)
-    indices = list(dict.fromkeys(round(step * (len(dataset) - 1) / max(count - 1, 1)) for step in range(count)))
+    shown = min(count, len(dataset))
+    indices = [round(step * (len(dataset) - 1) / max(shown - 1, 1)) for step in range(shown)]
     write_png(out, _sheet(dataset, indices))
     out_console().print(
         f"{out}: {len(indices)} of {len(dataset)} samples of {split}, crops of "
