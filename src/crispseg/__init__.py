@@ -16,6 +16,7 @@ from crispseg.lazy import lazily
 
 if TYPE_CHECKING:
     from crispseg import published
+    from crispseg.bulk import collect_images, segment_images
     from crispseg.errors import ConfigError, CrispsegError, DataError, TrainingError, WeightsError
     from crispseg.evaluation import evaluate
     from crispseg.inference import Prediction, Predictor
@@ -29,6 +30,7 @@ else:
     __getattr__, __dir__ = lazily(
         __name__,
         {
+            "crispseg.bulk": ("collect_images", "segment_images"),
             "crispseg.errors": (
                 "ConfigError",
                 "CrispsegError",
@@ -73,6 +75,7 @@ __all__ = [
     "Segmenter",
     "TrainingError",
     "WeightsError",
+    "collect_images",
     "create_model",
     "describe",
     "evaluate",
@@ -83,6 +86,7 @@ __all__ = [
     "published",
     "push_to_hub",
     "save_model",
+    "segment_images",
 ]
 
 __version__ = "0.2.0"

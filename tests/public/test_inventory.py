@@ -25,6 +25,7 @@ def test_the_public_face():
         "Segmenter",
         "TrainingError",
         "WeightsError",
+        "collect_images",
         "create_model",
         "describe",
         "evaluate",
@@ -35,6 +36,7 @@ def test_the_public_face():
         "published",
         "push_to_hub",
         "save_model",
+        "segment_images",
     ]
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from crispseg.cli.segment import collect_images, parse_scales
+from crispseg.bulk import collect_images
+from crispseg.cli.segment import parse_scales
 from crispseg.errors import ConfigError, DataError
 
 
@@ -65,6 +66,21 @@ def test_an_output_folder_around_the_images_is_fine(photos: Path):
 def test_the_images_own_folder_is_refused_as_output(photos: Path):
     with pytest.raises(ConfigError, match="name another"):
         collect_images([str(photos / "photos")], photos / "photos")
+
+
+def test_a_list_keeps_places_below_the_folder_of_all(photos: Path):
+    listed = photos / "list.txt"
+    listed.write_text(f"# two of one name\n{photos}/photos/east/b.JPG\n\n  {photos}/photos/west/b.jpg \n")
+    assert sorted(map(str, collect_images([listed], photos / "out"))) == ["east/b", "west/b"]
+    listed.write_text(f"{photos}/photos/east/b.JPG\n{photos}/photos/east/gone.png")
+    assert sorted(map(str, collect_images([listed], photos / "out"))) == ["b", "gone"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n# nothing\n", b"\xff\xd8", b"a\0b.png"])
+def test_what_is_no_list_is_refused(tmp_path: Path, content: bytes):
+    (tmp_path / "list.txt").write_bytes(content)
+    with pytest.raises(DataError, match=r"list\.txt"):
+        collect_images([tmp_path / "list.txt"], tmp_path / "out")
 
 
 @pytest.mark.parametrize("text", ["", "a", "0.5,,1", "-1", "0", "inf", "nan"])
