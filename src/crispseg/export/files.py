@@ -19,8 +19,9 @@ import torch
 
 from crispseg.errors import ConfigError, WeightsError
 from crispseg.export.graph import EXAMPLE_HW, SMALLEST_SIDE, WithOutputs, traced
+from crispseg.extras import needed
 from crispseg.inference.card import CARD_KEY, OUTPUTS, ExportCard
-from crispseg.inference.exported import SUFFIXES, ExportedModel, needed
+from crispseg.inference.exported import SUFFIXES, ExportedModel
 from crispseg.io import atomic_write
 from crispseg.models import Segmenter
 

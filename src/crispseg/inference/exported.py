@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -15,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.errors import ConfigError, DataError, WeightsError
+from crispseg.extras import needed
 from crispseg.inference.card import CARD_KEY, ExportCard
 from crispseg.labels import LabelSpace
 from crispseg.ops.arrays import to_array
 
-__all__ = ["SUFFIXES", "ExportedModel", "FileBackend", "is_exported", "needed"]
+__all__ = ["SUFFIXES", "ExportedModel", "FileBackend", "is_exported"]
 
 SUFFIXES = {".onnx": "onnx", ".xml": "openvino", ".pt2": "torch"}
 """Endings of exported files, and what runs them."""
@@ -31,23 +30,6 @@ _Run = Callable[[Floats], list[npt.NDArray[Any]]]
 def is_exported(path: object) -> bool:
     """Whether a model is named by the path of an exported file."""
     return isinstance(path, (str, os.PathLike)) and Path(path).suffix.lower() in SUFFIXES
-
-
-def needed(module: str, extra: str, purpose: str) -> ModuleType:
-    """Import what only some installations have.
-
-    Args:
-        module: its name.
-        extra: of ours that brings it.
-        purpose: what it is needed for, for the error.
-
-    Raises:
-        ConfigError: if it is not there; the message names the extra.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(f"{purpose} needs {module} ({error}): pip install 'crispseg[{extra}]'") from error
 
 
 class ExportedModel:
