@@ -23,6 +23,7 @@ from crispseg.metrics import (
     trimap_counts_by_radius,
     trimap_iou,
 )
+from crispseg.metrics.functional import arrays, bands
 
 
 @st.composite
@@ -235,6 +236,30 @@ def test_distance_counts_are_those_of_the_crops():
     assert np.isnan(scores[3]).all()
     dot = np.zeros((1, 1), int)
     assert distance_iou(dot, dot, 2, (0, 100)).tolist()[0][0] == 1
+
+
+@given(maps(), st.lists(st.floats(0, 30), min_size=1, max_size=3))
+@settings(max_examples=40, deadline=None)
+def test_disks_and_distances_give_the_same_bands(case, radii):
+    prediction, labels, num_classes = case
+    by_disks = trimap_counts_by_radius(prediction, labels, num_classes, radii)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bands, "_MOST_ROWS", 0)
+        by_distances = trimap_counts_by_radius(prediction, labels, num_classes, radii)
+    np.testing.assert_array_equal(by_disks, by_distances)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_pairs_are_counted_exactly_in_images_of_any_size(masked: bool, monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(0)
+    one, other = rng.integers(0, 256, (2, 30, 40), dtype=np.uint8)
+    mask = rng.random((30, 40)) < 0.5 if masked else None
+    wanted = np.zeros((256, 256), int)
+    np.add.at(wanted, (one[mask].ravel(), other[mask].ravel()), 1)
+    flipped = None if mask is None else mask[:, ::-1]
+    for at_once in (arrays._EXACT, 500):
+        monkeypatch.setattr(arrays, "_EXACT", at_once)
+        np.testing.assert_array_equal(arrays.count_pairs(one[:, ::-1], other[:, ::-1], flipped), wanted)
 
 
 def test_wrong_options_of_bands_are_named():

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -103,11 +104,22 @@ def absent_score(absent: Absent) -> float:
     return math.nan if absent == "skip" else 1.0
 
 
-def count_pairs(rows: npt.NDArray[np.uint8], columns: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """How many pixels have each pair of values: (256, 256)."""
-    paired = rows.astype(np.uint16) << 8
-    paired |= columns
-    return np.bincount(paired.ravel(), minlength=256 * 256).reshape(256, 256).astype(np.int64, copy=False)
+def count_pairs(
+    rows: npt.NDArray[np.uint8], columns: npt.NDArray[np.uint8], where: npt.NDArray[np.bool_] | None = None
+) -> npt.NDArray[np.int64]:
+    """How many pixels have each pair of values, of all or of those in a mask of the same shape: (256, 256)."""
+    counts = np.zeros((_BYTES, _BYTES), np.int64)
+    flat = [None if values is None else values.reshape(1, -1) for values in (rows, columns, where)]
+    for start in range(0, rows.size, _EXACT):
+        first, second, mask = (values if values is None else values[:, start : start + _EXACT] for values in flat)
+        mask = None if mask is None else mask.view(np.uint8)
+        pair: list[npt.NDArray[np.uint8]] = [first, second]  # type: ignore[list-item]
+        counts += cv2.calcHist(pair, [0, 1], mask, [_BYTES, _BYTES], [0, _BYTES, 0, _BYTES]).astype(np.int64)
+    return counts
+
+
+_BYTES = 256
+_EXACT = 2**24  # pixels: OpenCV, twice as fast as NumPy here, hands out float32, which holds whole numbers up to this
 
 
 def share(part: npt.NDArray[Any], whole: npt.NDArray[Any], of_nothing: float) -> npt.NDArray[np.float64]:

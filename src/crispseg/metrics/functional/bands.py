@@ -6,7 +6,7 @@ Both look at one band for all classes at once, so their cost does not grow with 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -217,16 +217,41 @@ def trimap_counts_by_radius(
     """
     check_radii(radii_px)
     predicted, true = to_image_pair(prediction, labels, num_classes, ignore_index)
-    counts = np.zeros((len(radii_px), num_classes, num_classes), np.int64)
-    boundary = _any_boundary(true)
-    if boundary.any():  # the distance to nothing is no number
-        distance_px = cv2.distanceTransform((~boundary).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        farthest = math.hypot(*true.shape)
-        for index, radius in enumerate(radii_px):
-            # Distances are roots of whole numbers: halfway to the next one no rounding matters.
-            band = distance_px <= math.sqrt(math.floor(min(radius, farthest) ** 2) + 0.5)
-            counts[index] = count_pairs(true[band], predicted[band])[:num_classes, :num_classes]
-    return counts
+    bands = _bands(_any_boundary(true), radii_px)
+    return np.stack([count_pairs(true, predicted, band)[:num_classes, :num_classes] for band in bands])
+
+
+def _bands(boundary: npt.NDArray[np.bool_], radii_px: Sequence[float]) -> Iterator[npt.NDArray[np.bool_]]:
+    """For each radius the pixels at most so far from the boundary."""
+    if not boundary.any():
+        yield from (boundary for _ in radii_px)
+        return
+    squares = [math.floor(min(radius, math.hypot(*boundary.shape)) ** 2) for radius in radii_px]
+    if sum(2 * math.isqrt(square) + 1 for square in squares) <= _MOST_ROWS:
+        yield from (_dilated(boundary, square) for square in squares)
+        return
+    distance_px = cv2.distanceTransform((~boundary).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # Distances are roots of whole numbers: halfway to the next one no rounding matters.
+    yield from (distance_px <= math.sqrt(square + 0.5) for square in squares)
+
+
+_MOST_ROWS = 200  # of disks; from there on one distance transform costs less
+
+
+def _dilated(boundary: npt.NDArray[np.bool_], square: int) -> npt.NDArray[np.bool_]:
+    """The pixels with a boundary pixel at a squared distance of at most `square`: a disk, row by row."""
+    within = np.zeros_like(boundary)
+    reach = math.isqrt(square)
+    runs: dict[int, npt.NDArray[np.bool_]] = {}  # by half-width: neighbouring rows have the same
+    for dy in range(min(reach, len(boundary) - 1) + 1):
+        half_width = math.isqrt(square - dy * dy)
+        if half_width not in runs:
+            row = np.ones((1, 2 * min(half_width, boundary.shape[1]) + 1), np.uint8)
+            runs = {half_width: cv2.dilate(boundary.view(np.uint8), row).view(np.bool_)}
+        run = runs[half_width]
+        within[dy:] |= run[: len(run) - dy]
+        within[: len(within) - dy] |= run[dy:]
+    return within
 
 
 def _near_contours(
@@ -234,11 +259,9 @@ def _near_contours(
 ) -> npt.NDArray[np.int64]:
     """Intersection and union (2, K) of the masks' pixels near their own contours."""
     ours, theirs = (_keep_near_contour(ids, math.floor(radius_px)) for ids in (predicted, true))
-    both = np.where(ours == theirs, ours, IGNORE_INDEX)
-    num_both, num_ours, num_theirs = (
-        np.bincount(ids.ravel(), minlength=256)[:num_classes] for ids in (both, ours, theirs)
-    )
-    return np.stack((num_both, num_ours + num_theirs - num_both)).astype(np.int64)
+    pairs = count_pairs(ours, theirs)
+    both = np.diagonal(pairs)
+    return np.stack((both, pairs.sum(axis=1) + pairs.sum(axis=0) - both))[:, :num_classes]
 
 
 def _keep_near_contour(ids: npt.NDArray[np.uint8], radius_px: int) -> npt.NDArray[np.uint8]:
@@ -247,12 +270,23 @@ def _keep_near_contour(ids: npt.NDArray[np.uint8], radius_px: int) -> npt.NDArra
     if not ids.size or not reach:
         return np.full_like(ids, IGNORE_INDEX)
     near = ids.copy()
-    inner = (slice(reach, ids.shape[0] - reach), slice(reach, ids.shape[1] - reach))  # whose squares lie in the image
-    if 2 * reach < min(ids.shape):
-        square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)  # OpenCV splits it into a row and a column
-        uniform = cv2.erode(ids, square)[inner] == cv2.dilate(ids, square)[inner]
-        near[inner][uniform] = IGNORE_INDEX
+    if 2 * reach < min(ids.shape):  # or no square lies in the image
+        mixed = _any_boundary(ids)[:-1, :-1]  # squares of 2×2 by their first pixel
+        for axis in (1, 0):
+            mixed = _any_of_next(mixed, 2 * reach, axis)
+        near[reach:-reach, reach:-reach][~mixed] = IGNORE_INDEX
     return near
+
+
+def _any_of_next(marks: npt.NDArray[np.bool_], length: int, axis: int) -> npt.NDArray[np.bool_]:
+    """Whether one of `length` neighbours is marked, the first of which stands at the place; for whole runs only."""
+    reached = 1
+    while reached < length:
+        step = min(reached, length - reached)
+        first, last = ((slice(None),) * axis + (part,) for part in (slice(None, -step), slice(step, None)))
+        marks = marks[first] | marks[last]
+        reached += step
+    return marks
 
 
 def _any_boundary(ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
