@@ -86,6 +86,44 @@ def test_probabilities_are_averaged_not_logits():
     assert found.sum(1).allclose(torch.ones(1, 8, 10))
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"flip": True}, {"overlap": 0.8}, {"window_hw": (99, 99)}, {"window_hw": None}]
+)
+def test_a_stream_of_rows_is_the_whole_image(options):
+    """From a source that is read by window, as arrays or tensors, with nothing held twice."""
+    image = np.random.default_rng(0).integers(0, 256, (23, 17, 3), dtype=np.uint8)
+    predictor = Predictor(Convolution(), keep_probability=True, **({"window_hw": (6, 8)} | options))
+    whole = predictor(image)
+
+    def read(top, left, height, width):
+        return image[top : top + height, left : left + width]
+
+    def read_tensor(*place):
+        return torch.from_numpy(read(*place)).permute(2, 0, 1) / 255
+
+    for source in (read, read_tensor):
+        parts = list(predictor.stream(source, (23, 17)))
+        assert [part.top for part in parts] == np.cumsum([0, *(len(part.labels) for part in parts[:-1])]).tolist()
+        for name in ("labels", "confidence", "probability"):
+            found = np.concatenate([getattr(part, name) for part in parts], axis=-2)
+            np.testing.assert_array_equal(found, getattr(whole, name))
+    with_boundaries = Predictor(pointwise, SPACE, window_hw=(6, 8)).stream(read, (23, 17))
+    boundary = np.concatenate([part.boundary_probability for part in with_boundaries])
+    np.testing.assert_allclose(boundary, Predictor(pointwise, SPACE)(image).boundary_probability, rtol=1e-5)
+
+
+def test_a_stream_leaves_the_caller_and_the_model_alone_between_rows():
+    model = Convolution().train()
+    rows = Predictor(model, window_hw=(4, 4)).stream(lambda *place: np.zeros((*place[2:], 3), np.uint8), (16, 4))
+    next(rows)
+    assert model.training
+    assert not torch.is_inference_mode_enabled()
+    with pytest.raises(DataError, match="3×4 pixels were read at row 0, column 0; 4×4 expected"):
+        next(Predictor(model, window_hw=(4, 4)).stream(lambda *place: np.zeros((3, 4, 3), np.uint8), (16, 4)))
+    with pytest.raises(ConfigError, match=r"scale 1\.0 alone"):
+        next(Predictor(model, scales=(0.5,)).stream(lambda *place: np.zeros((4, 4, 3), np.uint8), (4, 4)))
+
+
 def test_the_model_sees_windows_of_the_asked_size():
     seen = []
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crispseg.errors import ConfigError
-from crispseg.ops.windows import blend_weights, place_windows, stitch_windows
+from crispseg.ops.windows import blend_weights, place_windows, stitch_rows
 from crispseg.pictures.colour import blend, colourise
 
 sizes = st.integers(1, 40)
@@ -59,13 +59,52 @@ def test_stitching_the_pieces_of_a_map_gives_the_map(size, window, overlap, seed
         ((top, left), whole[..., top : top + window[0], left : left + window[1]])
         for top, left in place_windows(size, window, overlap)
     )
-    assert torch.allclose(stitch_windows(parts, size), whole, atol=1e-6)
+    seen = 0
+    for top, rows in stitch_rows(parts, size):
+        assert top == seen
+        seen += rows.shape[-2]
+        torch.testing.assert_close(rows, whole[..., top:seen, :], atol=1e-6, rtol=0)
+    assert seen == size[0]
+
+
+@given(
+    size=st.tuples(st.integers(1, 24), st.integers(1, 12)),
+    window=st.tuples(st.integers(1, 12), st.integers(1, 8)),
+    overlap=st.sampled_from([0.0, 0.5, 0.8]),
+)
+def test_rows_are_the_weighted_means_of_all_windows_to_the_last_bit(size, window, overlap):
+    """Finished early or at the end: the same sums in the same order, of arrays as of tensors."""
+    rng = np.random.default_rng(0)
+    hw = tuple(np.minimum(size, window))
+    parts = [(place, rng.random((1, 2, *hw), np.float32)) for place in place_windows(size, window, overlap)]
+    total, weights = np.zeros((1, 2, *size), np.float32), np.zeros(size, np.float32)
+    for (top, left), values in parts:
+        total[..., top : top + hw[0], left : left + hw[1]] += values * blend_weights(hw)
+        weights[top : top + hw[0], left : left + hw[1]] += blend_weights(hw)
+    found = np.concatenate([rows.copy() for _, rows in stitch_rows(parts, size)], axis=-2)
+    np.testing.assert_array_equal(found, total / weights)
+    tensors = ((place, torch.from_numpy(values)) for place, values in parts)
+    np.testing.assert_array_equal(torch.cat([rows.clone() for _, rows in stitch_rows(tensors, size)], dim=-2), found)
+
+
+def test_rows_come_as_soon_as_no_window_reaches_them():
+    taken = []
+
+    def parts():
+        for place in place_windows((10, 6), (4, 4), overlap=0.5):
+            taken.append(place)
+            yield place, np.ones((1, 1, 4, 4))
+
+    rows = stitch_rows(parts(), (10, 6))
+    assert [next(rows)[0], len(taken)] == [0, 3]  # two windows beside each other, and the one below that says so
+    assert [next(rows)[0], len(taken)] == [2, 5]
 
 
 def test_overlapping_windows_fade_into_each_other():
     # Two windows of 0 and 1: in the overlap the value rises without a jump larger than a tent's step.
     parts = [((0, 0), torch.zeros(1, 1, 1, 8)), ((0, 4), torch.ones(1, 1, 1, 8))]
-    row = stitch_windows(parts, (1, 12))[0, 0, 0]
+    ((_, rows),) = stitch_rows(parts, (1, 12))
+    row = rows[0, 0, 0]
     assert row[:4].eq(0).all()
     assert row[8:].eq(1).all()
     expected = [1 / 5, 2 / 5, 3 / 5, 4 / 5]  # tents of 4, 3, 2, 1 against 1, 2, 3, 4
@@ -83,13 +122,20 @@ def test_sizes_must_be_positive():
         place_windows((8, 8), (0, 4))
 
 
-def test_gaps_and_windows_outside_are_refused():
-    with pytest.raises(ConfigError, match="uncovered"):
-        stitch_windows([((0, 0), torch.ones(1, 1, 2, 2))], (2, 3))
-    with pytest.raises(ConfigError, match="leaves the map"):
-        stitch_windows([((0, 2), torch.ones(1, 1, 2, 2))], (2, 3))
-    with pytest.raises(ConfigError, match="uncovered"):
-        stitch_windows([], (2, 3))
+@pytest.mark.parametrize(
+    ("places", "size", "message"),
+    [
+        ([(0, 0)], (2, 3), "uncovered"),
+        ([(0, 0)], (3, 2), "uncovered"),
+        ([(0, 0), (3, 0)], (5, 2), "uncovered"),
+        ([], (2, 3), "uncovered"),
+        ([(0, 2)], (2, 3), "leaves the map"),
+        ([(0, 0), (1, 0), (0, 0)], (3, 2), "row by row"),
+    ],
+)
+def test_gaps_and_windows_outside_and_out_of_order_are_refused(places, size, message):
+    with pytest.raises(ConfigError, match=message):
+        list(stitch_rows(((place, torch.ones(1, 1, 2, 2)) for place in places), size))
 
 
 def test_colours_of_labels():

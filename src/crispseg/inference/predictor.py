@@ -17,8 +17,8 @@ from crispseg.inference.exported import ExportedModel, FileBackend, is_exported
 from crispseg.inference.prediction import Prediction
 from crispseg.io.images import MAX_PIXELS, read_image
 from crispseg.labels import LabelSpace
-from crispseg.ops.arrays import to_array
-from crispseg.ops.windows import place_windows, stitch_windows
+from crispseg.ops.arrays import to_array, zeros_like
+from crispseg.ops.windows import place_windows, stitch_rows
 from crispseg.pictures.colour import Picture
 
 if TYPE_CHECKING:
@@ -27,12 +27,33 @@ if TYPE_CHECKING:
 
     from crispseg.types import SegmentationOutput
 
-__all__ = ["BATCH_PIXELS", "Predictor"]
+__all__ = ["BATCH_PIXELS", "Predictor", "Rows"]
 
 BATCH_PIXELS = 2**20
 """Most pixels of a batch of several images: with 19 classes their probabilities take 80 MB, a few times over."""
 
-AnyImage: TypeAlias = "str | os.PathLike[str] | npt.NDArray[np.uint8] | Tensor"
+AnyPixels: TypeAlias = "npt.NDArray[np.uint8] | Tensor"
+AnyImage: TypeAlias = "str | os.PathLike[str] | AnyPixels"
+_Read: TypeAlias = Callable[[int, int, int, int], Any]
+"""From top, left, height and width to that part of the images, (N, 3, height, width)."""
+
+
+class Rows(NamedTuple):
+    """Finished rows of one segmented image, as its `Prediction` will hold them.
+
+    Attributes:
+        top: where they begin in the image.
+        labels: (h, W) uint8.
+        confidence: (h, W) float32.
+        boundary_probability: (h, W) float32; None if the model has no boundary branch.
+        probability: (K, h, W) float32; None unless the predictor was asked to keep it.
+    """
+
+    top: int
+    labels: npt.NDArray[np.uint8]
+    confidence: npt.NDArray[np.float32]
+    boundary_probability: npt.NDArray[np.float32] | None = None
+    probability: npt.NDArray[np.float32] | None = None
 
 
 class Predictor:
@@ -135,7 +156,7 @@ class Predictor:
             ConfigError: if there is no label table, or the model's output does not fit it or the contract.
             WeightsError: if the model's output is not finite.
         """
-        return self._predictions([_to_batch(image, self.max_pixels)])[0]
+        return self._predictions([_to_input(image, self.max_pixels)])[0]
 
     def predict_many(
         self,
@@ -175,7 +196,7 @@ class Predictor:
         waiting: list[tuple[int, _Input]] = []
         for position, image in enumerate(images):
             try:
-                one = _to_batch(image, self.max_pixels)
+                one = _to_input(image, self.max_pixels)
             except (DataError, OSError) as error:
                 if on_error is None:
                     yield from self._of_waiting(waiting)
@@ -192,35 +213,107 @@ class Predictor:
         predictions = self._predictions([one for _, one in waiting]) if waiting else []
         yield from ((position, one) for (position, _), one in zip(waiting, predictions, strict=True))
 
+    def stream(self, read: Callable[[int, int, int, int], AnyPixels], size_hw: tuple[int, int]) -> Iterator[Rows]:
+        """Segment an image that need not be in memory: rows of it, each as soon as they are finished.
+
+        The rows together are what the whole image gives, to the last bit. With windows no more is in memory than one
+        of them and a strip of class probabilities as high as it (two with `flip`); without, the image is read whole.
+
+        Args:
+            read: called with top, left, height and width in pixels of each window, row by row from the top; returns
+                that part as uint8 RGB (height, width, 3), or as a float tensor (3, height, width) in [0, 1].
+            size_hw: of the image.
+
+        Yields:
+            Rows from the top to the bottom, on the CPU.
+
+        Raises:
+            DataError: if what was read is of another form.
+            ConfigError: if there are scales other than 1.0, which need the image whole, or as for a single image.
+            WeightsError: if the model's output is not finite.
+
+        Example:
+            >>> import torch
+            >>> from crispseg import SegmentationOutput
+            >>> def dark(images: torch.Tensor) -> SegmentationOutput:
+            ...     return SegmentationOutput(logits=torch.cat((images[:, :1], 1 - images[:, :1]), dim=1))
+            >>> def read(top: int, left: int, height: int, width: int) -> np.ndarray:
+            ...     return np.full((height, width, 3), 10 * top, dtype=np.uint8)
+            >>> two = LabelSpace.from_dict({"name": "two", "classes": ["bright", "dark"]})
+            >>> predictor = Predictor(dark, two, window_hw=(4, 4), overlap=0)
+            >>> [(rows.top, rows.labels.shape, int(rows.labels[0, 0])) for rows in predictor.stream(read, (16, 9))]
+            [(0, (4, 9), 1), (4, (4, 9), 1), (8, (4, 9), 1), (12, (4, 9), 1)]
+        """
+        if self.scales != (1.0,):
+            raise ConfigError(f"scales is {self.scales}; rows of an image can be finished at scale 1.0 alone")
+
+        def part(top: int, left: int, height: int, width: int) -> Any:
+            found = _to_input(read(top, left, height, width), self.max_pixels)
+            if found.picture.shape[:2] != (height, width):
+                raise DataError(
+                    f"{found.picture.shape[0]}×{found.picture.shape[1]} pixels were read at row {top}, column {left}; "
+                    f"{height}×{width} expected"
+                )
+            return self._backend.batch([found.part(0, 0, height, width)])
+
+        for rows in self._decided(part, size_hw):
+            maps: list[Any] = [None if values is None else values[0].copy() for values in rows[1:]]
+            yield Rows(rows.top, *maps)
+
     def _predictions(self, inputs: Sequence[_Input]) -> list[Prediction]:
         """Of images of one size."""
-        label_space = self.label_space
-        with self._backend.ready():
-            maps = self._probabilities(self._backend.batch([one.batch for one in inputs]))
-            labels, confidences = self._backend.decide(maps[0])  # (N, H, W) each
-        if maps[0].shape[1] != label_space.num_classes:
-            raise ConfigError(
-                f"the model predicts {maps[0].shape[1]} classes, but the label table {label_space.name!r} has "
-                f"{label_space.num_classes}; give the table that it was trained with"
-            )
-        if not np.isfinite(confidences).all():
-            raise WeightsError(
-                "the model's logits are not finite; its weights are broken, or it overflowed in 16 bits: "
-                "load it again, or run it in float32"
-            )
-        boundaries = to_array(maps[1]) if len(maps) > 1 else None
-        probabilities = to_array(maps[0]) if self.keep_probability else None
+        size_hw = (inputs[0].picture.shape[0], inputs[0].picture.shape[1])
+
+        def read(*part: int) -> Any:
+            return self._backend.batch([one.part(*part) for one in inputs])
+
+        maps: list[Any] = []
+        for rows in self._decided(read, size_hw):
+            if rows.labels.shape[-2:] == size_hw:
+                maps = list(rows[1:])
+                break
+            maps = maps or [
+                None if values is None else np.empty((*values.shape[:-2], *size_hw), values.dtype)
+                for values in rows[1:]
+            ]
+            for whole, values in zip(maps, rows[1:], strict=True):
+                if values is not None:
+                    whole[..., rows.top : rows.top + values.shape[-2], :] = values
+        labels, confidences, boundaries, probabilities = maps
         return [
             Prediction(
                 labels=labels[index],
                 confidence=confidences[index],
                 image=one.picture,
-                label_space=label_space,
-                boundary_probability=None if boundaries is None else boundaries[index, 0],
+                label_space=self.label_space,
+                boundary_probability=None if boundaries is None else boundaries[index],
                 probability=None if probabilities is None else probabilities[index],
             )
             for index, one in enumerate(inputs)
         ]
+
+    def _decided(self, read: _Read, size_hw: tuple[int, int]) -> Iterator[Rows]:
+        """Rows of images of one size, their maps with the images in front, views that the next step may overwrite."""
+        label_space = self.label_space
+        finished = self._finished(read, size_hw)
+        while True:
+            with self._backend.ready():  # not over a `yield`: the caller's own tensors are none of our business
+                top, maps = next(finished, (0, None))
+                if maps is None:
+                    return
+                labels, confidences = self._backend.decide(maps[0])  # (N, h, W) each
+            if maps[0].shape[1] != label_space.num_classes:
+                raise ConfigError(
+                    f"the model predicts {maps[0].shape[1]} classes, but the label table {label_space.name!r} has "
+                    f"{label_space.num_classes}; give the table that it was trained with"
+                )
+            if not np.isfinite(confidences).all():
+                raise WeightsError(
+                    "the model's logits are not finite; its weights are broken, or it overflowed in 16 bits: "
+                    "load it again, or run it in float32"
+                )
+            boundaries = to_array(maps[1])[:, 0] if len(maps) > 1 else None
+            yield Rows(top, labels, confidences, boundaries, to_array(maps[0]) if self.keep_probability else None)
 
     def predict_batch(self, images: Any) -> Any:
         """Class probabilities of images of one size.
@@ -242,40 +335,89 @@ class Predictor:
         with self._backend.ready():
             return self._probabilities(self._backend.batch([images]))[0]
 
-    def _probabilities(self, images: Any) -> list[Any]:
-        """Mean over all looks of class (N, K, H, W) and, if the model has any, boundary (N, 1, H, W) probabilities."""
-        height, width = images.shape[-2:]
-        backend = self._backend
-        sums: list[Any] = []
-        for scale in self.scales:
-            scaled = backend.resize(images, (max(round(height * scale), 1), max(round(width * scale), 1)))
-            for mirrored in (False, True) if self.flip else (False,):
-                maps = self._look(backend.mirror(scaled) if mirrored else scaled)
-                maps = [
-                    backend.resize(backend.mirror(values) if mirrored else values, (height, width)) for values in maps
-                ]
-                sums = [total + values for total, values in zip(sums, maps, strict=True)] if sums else maps
-        looks = len(self.scales) * (2 if self.flip else 1)
-        return [total / looks for total in sums]
+    def _finished(self, read: _Read, size_hw: tuple[int, int]) -> Iterator[tuple[int, Sequence[Any]]]:
+        """Mean class (N, K, h, W) and, if the model has any, boundary (N, 1, h, W) probabilities of rows, in order."""
+        if self.scales != (1.0,) or not self._is_slid_over(size_hw):
+            yield 0, self._probabilities(read(0, 0, *size_hw))
+            return
+        for looks in zip(*(self._window_rows(read, size_hw, mirrored) for mirrored in self._sides), strict=True):
+            yield looks[0][0], _mean(maps for _, maps in looks)
 
-    def _look(self, images: Any) -> Sequence[Any]:
-        """The same of one scale and side, through windows where the images are larger than one."""
+    def _probabilities(self, images: Any) -> Sequence[Any]:
+        """The same of whole images (N, 3, H, W)."""
         size_hw = (images.shape[-2], images.shape[-1])
-        if self.window_hw is None or all(size <= window for size, window in zip(size_hw, self.window_hw, strict=True)):
-            whole: Sequence[Any] = self._backend.run(images)
-            return whole
-        height, width = self.window_hw
+
+        def looks() -> Iterator[Sequence[Any]]:
+            for scale in self.scales:
+                scaled = self._backend.resize(images, tuple(max(round(size * scale), 1) for size in size_hw))
+                for mirrored in self._sides:
+                    yield [self._backend.resize(maps, size_hw) for maps in self._look(scaled, mirrored)]
+
+        return _mean(looks())
+
+    @property
+    def _sides(self) -> tuple[bool, ...]:
+        """Whether mirrored, of each look at one scale."""
+        return (False, True) if self.flip else (False,)
+
+    def _look(self, images: Any, mirrored: bool) -> Sequence[Any]:
+        """The same of one look, through windows where the images are larger than one."""
+        size_hw = (images.shape[-2], images.shape[-1])
+        if not self._is_slid_over(size_hw):
+            return self._seen(images, mirrored)
+
+        def read(top: int, left: int, height: int, width: int) -> Any:
+            return images[..., top : top + height, left : left + width]
+
+        whole: list[Any] = []
+        for top, maps in self._window_rows(read, size_hw, mirrored):
+            whole = whole or [zeros_like(values, (*values.shape[:2], *size_hw)) for values in maps]
+            for into, values in zip(whole, maps, strict=True):
+                into[..., top : top + values.shape[-2], :] = values
+        return whole
+
+    def _is_slid_over(self, size_hw: tuple[int, int]) -> bool:
+        """Whether an image is looked at through windows."""
+        return self.window_hw is not None and any(
+            size > window for size, window in zip(size_hw, self.window_hw, strict=True)
+        )
+
+    def _window_rows(
+        self, read: _Read, size_hw: tuple[int, int], mirrored: bool
+    ) -> Iterator[tuple[int, Sequence[Any]]]:
+        """Rows of one look through windows, which lie where those of the mirrored image do if it is that."""
+        assert self.window_hw is not None
+        height, width = (min(size, window) for size, window in zip(size_hw, self.window_hw, strict=True))
         widths: list[int] = []
 
         def windows() -> Iterator[tuple[tuple[int, int], Any]]:
             for top, left in place_windows(size_hw, (height, width), self.overlap):
-                maps = self._backend.run(images[..., top : top + height, left : left + width])
+                place = (top, size_hw[1] - left - width if mirrored else left)
+                maps = self._seen(read(*place, height, width), mirrored)
                 widths[:] = [values.shape[1] for values in maps]
-                yield (top, left), self._backend.join(maps)
+                yield place, self._backend.join(maps)
 
-        stitched = stitch_windows(windows(), size_hw)
-        ends = np.cumsum(widths).tolist()
-        return [stitched[:, end - count : end] for end, count in zip(ends, widths, strict=True)]
+        for top, rows in stitch_rows(windows(), size_hw):
+            ends = np.cumsum(widths).tolist()
+            yield top, [rows[:, end - count : end] for end, count in zip(ends, widths, strict=True)]
+
+    def _seen(self, images: Any, mirrored: bool) -> Sequence[Any]:
+        """What the model says of images, or of their mirror images."""
+        backend = self._backend
+        if not mirrored:
+            maps: Sequence[Any] = backend.run(images)
+            return maps
+        return [backend.mirror(values) for values in backend.run(backend.mirror(images))]
+
+
+def _mean(looks: Iterable[Sequence[Any]]) -> Sequence[Any]:
+    """Of the maps of several looks, one for one; a single look's as they are."""
+    total: Sequence[Any] = []
+    count = 0
+    for maps in looks:
+        total = [before + values for before, values in zip(total, maps, strict=True)] if total else maps
+        count += 1
+    return total if count == 1 else [values / count for values in total]
 
 
 def _backend_of(model: Any, device: Any) -> Any:
@@ -299,20 +441,28 @@ def _label_space_of(model: object) -> LabelSpace | None:
 
 
 class _Input(NamedTuple):
-    """An image as a batch of one, (1, 3, H, W) in [0, 1], and as a picture."""
+    """An image as a picture and, if it was given as a tensor, as a batch of one, (1, 3, H, W) in [0, 1]."""
 
-    batch: Any
     picture: Picture
+    tensor: Any = None
+
+    def part(self, top: int, left: int, height: int, width: int) -> Any:
+        """Of the image, (1, 3, height, width) in [0, 1]: floats only of what is looked at, in their own memory."""
+        rows, columns = slice(top, top + height), slice(left, left + width)
+        if self.tensor is not None:
+            return self.tensor[..., rows, columns]
+        pixels = self.picture[rows, columns].transpose(2, 0, 1)[None]
+        return np.ascontiguousarray(pixels, dtype=np.float32) / np.float32(255)
 
 
 def _fits(one: _Input, first: _Input, waiting: int, batch_size: int) -> bool:
     """Whether an image may join a batch that begins with `first`."""
     height, width, _ = one.picture.shape
-    is_alike = one.batch.shape == first.batch.shape and _device(one.batch) == _device(first.batch)
+    is_alike = one.picture.shape == first.picture.shape and _device(one.tensor) == _device(first.tensor)
     return is_alike and waiting < batch_size and (waiting + 1) * height * width <= BATCH_PIXELS
 
 
-def _to_batch(image: AnyImage, max_pixels: int) -> _Input:
+def _to_input(image: AnyImage, max_pixels: int) -> _Input:
     if isinstance(image, (str, os.PathLike)):
         image = read_image(image, max_pixels)
     if isinstance(image, np.ndarray):
@@ -321,9 +471,7 @@ def _to_batch(image: AnyImage, max_pixels: int) -> _Input:
                 f"image is an array of {image.dtype} {image.shape}; uint8 (H, W, 3) RGB expected "
                 "(for grey or 16-bit files give the path, which is read right)"
             )
-        picture = np.ascontiguousarray(image)
-        batch = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], dtype=np.float32) / np.float32(255)
-        return _Input(batch, picture)
+        return _Input(np.ascontiguousarray(image))
     if not hasattr(image, "detach"):
         raise DataError(
             f"image is a {type(image).__name__}; a path, a uint8 (H, W, 3) array or a float tensor expected"
@@ -339,7 +487,7 @@ def _to_batch(image: AnyImage, max_pixels: int) -> _Input:
     if not (lowest >= -_ROUNDING and highest <= 1 + _ROUNDING):
         raise DataError(f"image holds {lowest:.4g} to {highest:.4g}; RGB in [0, 1] expected, divide by 255 if need be")
     scaled = (tensor[0].clamp(0, 1) * 255).round().byte()
-    return _Input(tensor, scaled.permute(1, 2, 0).contiguous().cpu().numpy())
+    return _Input(scaled.permute(1, 2, 0).contiguous().cpu().numpy(), tensor)
 
 
 def _device(batch: Any) -> str:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ArrayLike", "to_array"]
+__all__ = ["ArrayLike", "to_array", "zeros_like"]
 
 ArrayLike: TypeAlias = "npt.NDArray[Any] | Tensor"
 """A NumPy array or a tensor on any device."""
@@ -23,3 +23,8 @@ def to_array(values: ArrayLike) -> npt.NDArray[Any]:
         array: npt.NDArray[Any] = (values.float() if values.is_floating_point() else values).cpu().numpy()
         return array
     return np.asarray(values)
+
+
+def zeros_like(values: Any, shape: tuple[int, ...]) -> Any:
+    """Zeros of another shape: an array or a tensor as the values are, of their type and on their device."""
+    return values.new_zeros(shape) if hasattr(values, "new_zeros") else np.zeros(shape, values.dtype)

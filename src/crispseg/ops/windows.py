@@ -1,19 +1,19 @@
-"""Sliding windows: where they lie, how they blend, and how their results become one map, of arrays or of tensors."""
+"""Sliding windows: where they lie, how they blend, and how their results become rows of one map, arrays or tensors."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from crispseg.errors import ConfigError
-from crispseg.ops.arrays import ArrayLike
+from crispseg.ops.arrays import ArrayLike, zeros_like
 
-__all__ = ["blend_weights", "place_windows", "stitch_windows"]
+__all__ = ["blend_weights", "place_windows", "stitch_rows"]
 
 
 def place_windows(size_hw: tuple[int, int], window_hw: tuple[int, int], overlap: float = 0.5) -> list[tuple[int, int]]:
@@ -81,50 +81,85 @@ def _tent(size: int) -> npt.NDArray[np.float32]:
 Maps = TypeVar("Maps", bound=ArrayLike)
 
 
-def stitch_windows(windows: Iterable[tuple[tuple[int, int], Maps]], size_hw: tuple[int, int]) -> Maps:
-    """Blend windows into one map: at each pixel the weighted mean of the windows that cover it.
+def stitch_rows(
+    windows: Iterable[tuple[tuple[int, int], Maps]], size_hw: tuple[int, int]
+) -> Iterator[tuple[int, Maps]]:
+    """Blend windows into rows of one map, each as soon as no window to come reaches it.
+
+    What is in memory is one window and a strip as high as it, however high the map is.
 
     Args:
-        windows: ((top, left), values (N, C, h, w)) of each; an iterator is consumed window by window, so that only one
-            need be in memory beside the sum.
+        windows: ((top, left), values (N, C, h, w)) of each, row by row and all of one height, as `place_windows` gives
+            them; an iterator is consumed window by window.
         size_hw: of the whole map.
 
-    Returns:
-        (N, C, H, W), an array or a tensor as the windows are, of their device and type.
+    Yields:
+        (top, values (N, C, rows, W)) from the top to the bottom: at each pixel the weighted mean of the windows that
+        cover it, an array or a tensor as the windows are, of their device and type. The values are a view, which the
+        next step overwrites.
 
     Raises:
-        ConfigError: if a window leaves the map, or a pixel is covered by none.
+        ConfigError: if a window leaves the map or comes out of order, or a pixel is covered by none.
 
     Example:
-        >>> parts = [((0, 0), np.ones((1, 1, 2, 3))), ((0, 2), np.ones((1, 1, 2, 3)))]
-        >>> np.unique(stitch_windows(parts, (2, 5))).tolist()
-        [1.0]
+        >>> parts = [((top, 0), np.ones((1, 1, 2, 3))) for top in (0, 1, 2)]
+        >>> [(top, rows.shape[2]) for top, rows in stitch_rows(parts, (4, 3))]
+        [(0, 1), (1, 1), (2, 2)]
     """
     height, width = size_hw
-    total: Any = None
+    strip: Any = None
     weight_sum: Any = None
+    weights: Any = None
+    strip_top = 0
     for (top, left), values in windows:
-        window_height, window_width = values.shape[-2:]
-        if not (0 <= top <= height - window_height and 0 <= left <= width - window_width):
+        window_hw = (values.shape[-2], values.shape[-1])
+        if not (0 <= top <= height - window_hw[0] and 0 <= left <= width - window_hw[1]):
+            raise ConfigError(f"a window of {window_hw} pixels at {(top, left)} leaves the map of {size_hw}")
+        if strip is None:
+            strip = zeros_like(values, (*values.shape[:2], window_hw[0], width))
+            weight_sum = zeros_like(values, strip.shape[-2:])
+        if top < strip_top or window_hw[0] != strip.shape[-2]:
             raise ConfigError(
-                f"a window of {(window_height, window_width)} pixels at {(top, left)} leaves the map of {size_hw}"
+                f"a window of {window_hw} pixels at {(top, left)} comes after one at row {strip_top} of "
+                f"{strip.shape[-2]} rows; windows of one height, row by row, expected, as place_windows gives them"
             )
-        if total is None:
-            total = _zeros_like(values, (*values.shape[:2], height, width))
-            weight_sum = _zeros_like(values, (height, width))
-        weights = _filled_like(values, blend_weights((window_height, window_width)))
-        rows, columns = slice(top, top + window_height), slice(left, left + window_width)
-        total[..., rows, columns] += values * weights
-        weight_sum[rows, columns] += weights
-    if total is None or not bool((weight_sum > 0).all()):
-        raise ConfigError(f"the windows leave pixels of the map of {size_hw} uncovered; place them with place_windows")
-    total /= weight_sum
-    stitched: Maps = total
-    return stitched
+        if top > strip_top + window_hw[0]:
+            raise _uncovered(size_hw)
+        if top > strip_top:
+            yield strip_top, _mean(strip, weight_sum, top - strip_top, size_hw)
+            for sums in (strip, weight_sum):
+                _move_up(sums, top - strip_top)
+            strip_top = top
+        if weights is None or weights.shape != window_hw:
+            weights = _filled_like(values, blend_weights(window_hw))
+        columns = slice(left, left + window_hw[1])
+        strip[..., columns] += values * weights
+        weight_sum[:, columns] += weights
+    if strip is None or strip_top + strip.shape[-2] != height:
+        raise _uncovered(size_hw)
+    yield strip_top, _mean(strip, weight_sum, strip.shape[-2], size_hw)
 
 
-def _zeros_like(values: Any, shape: tuple[int, ...]) -> Any:
-    return values.new_zeros(shape) if hasattr(values, "new_zeros") else np.zeros(shape, values.dtype)
+def _mean(strip: Any, weight_sum: Any, count: int, size_hw: tuple[int, int]) -> Any:
+    """The first rows of a strip, divided by their weights in place."""
+    finished, weights = strip[..., :count, :], weight_sum[:count]
+    if not bool((weights > 0).all()):
+        raise _uncovered(size_hw)
+    finished /= weights
+    return finished
+
+
+def _move_up(sums: Any, by: int) -> None:
+    """Drop the first rows, in place; those that come in below are 0."""
+    kept = sums.shape[-2] - by
+    for start in range(0, kept, by):  # source and target of a piece do not overlap, which tensors forbid
+        end = min(start + by, kept)
+        sums[..., start:end, :] = sums[..., start + by : end + by, :]
+    sums[..., kept:, :] = 0
+
+
+def _uncovered(size_hw: tuple[int, int]) -> ConfigError:
+    return ConfigError(f"the windows leave pixels of the map of {size_hw} uncovered; place them with place_windows")
 
 
 def _filled_like(values: Any, array: npt.NDArray[np.float32]) -> Any:
