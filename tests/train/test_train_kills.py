@@ -110,7 +110,9 @@ def test_a_run_that_is_stopped_again_and_again_ends_as_if_it_had_not_been(tiny, 
 
 
 @pytest.mark.slow
-def test_runs_that_are_stopped_many_times(tiny, tmp_path):
+@pytest.mark.parametrize("half", range(2))  # one for each core of a small machine
+def test_runs_that_are_stopped_many_times(tiny, tmp_path, half):
     sys.stdout.write(f"seed {SEED}\n")
-    sent = survive(tiny(*CHANGES), tmp_path, int(os.environ.get("CRISPSEG_KILLS", "40")), SEED)
+    kills = int(os.environ.get("CRISPSEG_KILLS", "100"))
+    sent = survive(tiny(*CHANGES), tmp_path, (kills + half) // 2, SEED + half)
     sys.stdout.write(f"{sent}\n")
