@@ -14,7 +14,8 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from crispseg.config import DataConfig
 from crispseg.errors import DataError
-from crispseg.io import MAX_PIXELS, image_size_hw, read_image, read_label_ids, write_png
+from crispseg.io import MAX_PIXELS, ImageBytes, image_size_hw, read_image, read_label_ids, write_png
+from crispseg.io.images import NotAnImage, TooManyPixels, is_turned
 
 
 @pytest.fixture
@@ -383,3 +384,35 @@ def test_files_that_broke_a_reader_once_are_refused(name):
     for read in READERS:
         with pytest.raises(DataError, match=name):
             read(HOSTILE / name)
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_bytes_are_read_as_their_file_is(tmp_path, photo, format_name):
+    path = tmp_path / "a"
+    Image.fromarray(photo).save(path, format=format_name, exif=_turned(6))
+    content = ImageBytes(path.read_bytes(), "upload")
+    np.testing.assert_array_equal(read_image(content), read_image(path))
+    assert image_size_hw(content) == image_size_hw(path) == (60, 40)
+    assert is_turned(content)
+
+
+def test_bytes_that_are_no_image_are_refused_by_name(photo):
+    whole = io.BytesIO()
+    Image.fromarray(photo).save(whole, format="PNG")
+    for data, kind in ((b"", NotAnImage), (b"hello", NotAnImage), (whole.getvalue()[:-20], DataError)):
+        with pytest.raises(kind, match="upload: "):
+            read_image(ImageBytes(data, "upload"))
+    with pytest.raises(TooManyPixels, match=r"upload: 0\.0 million"):
+        read_image(ImageBytes(whole.getvalue(), "upload"), max_pixels=99)
+
+
+def test_a_name_of_bytes_is_not_opened(tmp_path, photo):
+    write_png(tmp_path / "a.png", photo)
+    with pytest.raises(NotAnImage):
+        read_image(ImageBytes(b"", str(tmp_path / "a.png")))
+
+
+def _turned(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif

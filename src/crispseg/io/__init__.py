@@ -6,18 +6,26 @@ from crispseg.lazy import lazily
 
 if TYPE_CHECKING:
     from crispseg.io.files import atomic_folder, atomic_write, files_below
-    from crispseg.io.images import MAX_PIXELS, image_size_hw, read_image, read_label_ids, write_png
+    from crispseg.io.images import MAX_PIXELS, ImageBytes, image_size_hw, read_image, read_label_ids, write_png
 else:
     __getattr__, __dir__ = lazily(
         __name__,
         {
             "crispseg.io.files": ("atomic_folder", "atomic_write", "files_below"),
-            "crispseg.io.images": ("MAX_PIXELS", "image_size_hw", "read_image", "read_label_ids", "write_png"),
+            "crispseg.io.images": (
+                "MAX_PIXELS",
+                "ImageBytes",
+                "image_size_hw",
+                "read_image",
+                "read_label_ids",
+                "write_png",
+            ),
         },
     )
 
 __all__ = [
     "MAX_PIXELS",
+    "ImageBytes",
     "atomic_folder",
     "atomic_write",
     "files_below",

@@ -11,12 +11,15 @@ import math
 import os
 import stat
 import struct
+import sys
 import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedReader
+from dataclasses import dataclass
+from io import BufferedReader, BytesIO
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +28,17 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from crispseg.errors import CrispsegError, DataError
 from crispseg.io.files import atomic_write
 
-__all__ = ["MAX_PIXELS", "image_size_hw", "read_image", "read_label_ids", "write_png"]
+__all__ = [
+    "MAX_PIXELS",
+    "ImageBytes",
+    "NotAnImage",
+    "TooManyPixels",
+    "image_size_hw",
+    "is_turned",
+    "read_image",
+    "read_label_ids",
+    "write_png",
+]
 
 MAX_PIXELS = 40_000_000
 """Of an image, unless the caller says more: 6000 × 6000 and some. Half a megabyte of PNG can hold 170 million, which
@@ -40,7 +53,32 @@ _TILE_TAGS = (0x0142, 0x0143)
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
+@dataclass(frozen=True)
+class ImageBytes:
+    """An image file's content, where there is no file.
+
+    Attributes:
+        data: what the file would hold.
+        name: to call it by in errors; nothing is opened by it.
+    """
+
+    data: bytes
+    name: str = "the image"
+
+
+class NotAnImage(DataError):
+    """A file is no image of a format that is read here."""
+
+
+class TooManyPixels(DataError):
+    """An image is larger than the caller allows."""
+
+
+ImageSource: TypeAlias = "str | os.PathLike[str] | ImageBytes"
+_Opened: TypeAlias = BufferedReader | BytesIO
+
+
+def read_image(path: ImageSource, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
     """Read any common image file as RGB.
 
     Grey becomes three equal channels, palettes are looked up, 16-bit values are scaled to 8 bits, CMYK is converted,
@@ -48,15 +86,15 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> np
     animation gives its first frame.
 
     Args:
-        path: of a PNG, JPEG, TIFF, BMP, WebP or GIF file, whatever its name ends in.
+        path: of a PNG, JPEG, TIFF, BMP, WebP or GIF file, whatever its name ends in; or its content.
         max_pixels: what the file may hold; more is refused before it is decoded.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        DataError: if the file is missing, truncated, not an image, too large, or holds float or 32-bit pixels, whose
-            range nobody knows.
+        DataError: if the file is missing, truncated, not an image (`NotAnImage`), too large (`TooManyPixels`), or
+            holds float or 32-bit pixels, whose range nobody knows.
     """
     with _file(path, "image") as file, _image(file, path, max_pixels) as image:
         image.load()
@@ -69,7 +107,7 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> np
         return np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
 
 
-def read_label_ids(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint16]:
+def read_label_ids(path: ImageSource, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint16]:
     """Read the raw ids of a label file, before any table is applied.
 
     Args:
@@ -86,21 +124,21 @@ def read_label_ids(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -
     with _file(path, "label file") as file, _image(file, path, max_pixels) as image:
         image.load()
         if image.format in _LOSSY:
-            raise DataError(f"{os.fspath(path)}: JPEG changes label ids; save labels as PNG")
+            raise DataError(f"{_said(path)}: JPEG changes label ids; save labels as PNG")
         if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
             raise DataError(
-                f"{os.fspath(path)}: colours ({image.mode}) found where raw ids were expected; save labels as grey "
+                f"{_said(path)}: colours ({image.mode}) found where raw ids were expected; save labels as grey "
                 "or palette PNG whose pixel values are the ids of the label table"
             )
         ids = np.array(image)
         expansion = _grey_expansion(path) if image.mode == "L" and image.format == "PNG" else 1
     if ids.dtype.itemsize > 2 and ids.size and (int(ids.min()) < 0 or int(ids.max()) > 65535):
-        raise DataError(f"{os.fspath(path)}: ids from {ids.min()} to {ids.max()} found, 0 to 65535 expected")
+        raise DataError(f"{_said(path)}: ids from {ids.min()} to {ids.max()} found, 0 to 65535 expected")
     wide = ids.astype(np.uint16)
     return wide if expansion == 1 else wide // np.uint16(expansion)
 
 
-def image_size_hw(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def image_size_hw(path: ImageSource, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Height and width of the array that `read_image` would return, without decoding pixels.
 
     Pillow decodes a whole PNG to learn its EXIF orientation, which may stand behind the pixels. The names and lengths
@@ -125,6 +163,19 @@ def image_size_hw(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) ->
             tags = getattr(image, "tag_v2", {})
             width, height = tags.get(_WIDTH_TAG, image.width), tags.get(_HEIGHT_TAG, image.height)
             return (width, height) if _orientation(image) in _TURNED else (height, width)
+
+
+def is_turned(path: ImageSource) -> bool:
+    """Whether `read_image` turns or mirrors the image, as its EXIF orientation asks.
+
+    Args:
+        path: of an image; its size does not matter.
+
+    Raises:
+        DataError: if the file is missing or not an image.
+    """
+    with _file(path, "image") as file, _image(file, path, sys.maxsize) as image:
+        return _orientation(image) != 1
 
 
 def write_png(
@@ -159,40 +210,41 @@ def write_png(
 
 
 @contextmanager
-def _file(path: str | os.PathLike[str], expected: str) -> Iterator[BufferedReader]:
+def _file(path: ImageSource, expected: str) -> Iterator[_Opened]:
     """The one place that opens images: whatever a broken file raises in the body is made a `DataError` naming it."""
     wanted = f"{'an' if expected[0] in 'aeiou' else 'a'} {expected} was expected"
     try:
+        if isinstance(path, ImageBytes):
+            yield BytesIO(path.data)
+            return
         # A pipe would be waited for, and a device may never end.
         if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
-            raise DataError(f"{os.fspath(path)}: no regular file; {wanted}")
+            raise DataError(f"{_said(path)}: no regular file; {wanted}")
         with Path(path).open("rb") as file:
             yield file
     except FileNotFoundError:
-        raise DataError(f"{os.fspath(path)}: no such file; {wanted}") from None
+        raise DataError(f"{_said(path)}: no such file; {wanted}") from None
     except (CrispsegError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        raise DataError(
-            f"{os.fspath(path)}: not an image that can be read ({', '.join(_FORMATS)}); {wanted}; convert or replace it"
+        raise NotAnImage(
+            f"{_said(path)}: not an image that can be read ({', '.join(_FORMATS)}); {wanted}; convert or replace it"
         ) from error
     except Image.DecompressionBombError as error:  # of a TIFF's tile, beyond Pillow's own limit
-        raise DataError(
-            f"{os.fspath(path)}: too large for Pillow ({error}); save it as PNG, or make it smaller"
-        ) from error
+        raise DataError(f"{_said(path)}: too large for Pillow ({error}); save it as PNG, or make it smaller") from error
     except IsADirectoryError:
-        raise DataError(f"{os.fspath(path)}: a folder found where {wanted}") from None
+        raise DataError(f"{_said(path)}: a folder found where {wanted}") from None
     except PermissionError as error:
-        raise DataError(f"{os.fspath(path)}: may not be read ({error.strerror}); change its permissions") from error
+        raise DataError(f"{_said(path)}: may not be read ({error.strerror}); change its permissions") from error
     # On broken files Pillow's formats raise whatever their steps happen to raise: struct.error, KeyError, SyntaxError …
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(
-            f"{os.fspath(path)}: broken or truncated {expected} ({reason}); copy or download it again"
+            f"{_said(path)}: broken or truncated {expected} ({reason}); copy or download it again"
         ) from error
 
 
-def _image(file: BufferedReader, path: str | os.PathLike[str], max_pixels: int) -> Image.Image:
+def _image(file: _Opened, path: ImageSource, max_pixels: int) -> Image.Image:
     """An image before it is decoded, of a size and format that are read here."""
     _png_header(file, path, max_pixels)
     with _PILLOWS_LIMIT:  # the caller's limit counts, which may be higher
@@ -210,9 +262,7 @@ def _image(file: BufferedReader, path: str | os.PathLike[str], max_pixels: int) 
 _PILLOWS_LIMIT = threading.Lock()
 
 
-def _png_header(
-    file: BufferedReader, path: str | os.PathLike[str], max_pixels: int
-) -> tuple[tuple[int, int], bool] | None:
+def _png_header(file: _Opened, path: ImageSource, max_pixels: int) -> tuple[tuple[int, int], bool] | None:
     """Height and width of a whole PNG, and whether something in it may say that it is turned; None for others."""
     header = _walk_png(file) if file.read(8) == _PNG_SIGNATURE else None
     if header is not None:
@@ -221,10 +271,10 @@ def _png_header(
     return header
 
 
-def _check_pixels(path: str | os.PathLike[str], found: int, max_pixels: int) -> None:
+def _check_pixels(path: ImageSource, found: int, max_pixels: int) -> None:
     if found > max_pixels:
-        raise DataError(
-            f"{os.fspath(path)}: {found / 1e6:.1f} million pixels found, at most {max_pixels / 1e6:.1f} million "
+        raise TooManyPixels(
+            f"{_said(path)}: {found / 1e6:.1f} million pixels found, at most {max_pixels / 1e6:.1f} million "
             "expected; make the image smaller, or allow more by data.max_pixels or --max-pixels if memory does"
         )
 
@@ -234,14 +284,14 @@ def _orientation(image: Image.Image) -> object:
     return image.getexif().get(_ORIENTATION_TAG, 1)
 
 
-def _walk_png(file: BufferedReader) -> tuple[tuple[int, int], bool]:
+def _walk_png(file: _Opened) -> tuple[tuple[int, int], bool]:
     """Height and width, and whether an orientation may be told, from the heads of the chunks up to the last.
 
     Raises:
         ValueError: if the PNG ends early, or its header is broken.
     """
     width, height, may_be_turned, start = 0, 0, False, 8
-    end = os.fstat(file.fileno()).st_size
+    end = file.seek(0, os.SEEK_END)
     while start + 12 <= end:  # a chunk's length, name and checksum
         # Chunks of one image lie close together in files that are written in small ones, hence no unbuffered reads.
         file.seek(start)
@@ -262,13 +312,13 @@ def _walk_png(file: BufferedReader) -> tuple[tuple[int, int], bool]:
 _TEXTS_WITH_ORIENTATION = (b"XML:com.", b"Raw prof")  # …adobe.xmp, and …ile type exif, of a PNG's text chunks
 
 
-def _eight_bit_grey(image: Image.Image, path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
+def _eight_bit_grey(image: Image.Image, path: ImageSource) -> npt.NDArray[np.uint8]:
     """16-bit grey as 8 bits: v / 257 rounded, which maps 65535 to 255 and is the inverse of v × 257."""
     values = np.array(image)
     # Older releases of Pillow open 16-bit grey PNGs as 32-bit "I".
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise DataError(
-            f"{os.fspath(path)}: pixels of mode {image.mode} from {values.min()} to {values.max()} found, 8 or 16 bits "
+            f"{_said(path)}: pixels of mode {image.mode} from {values.min()} to {values.max()} found, 8 or 16 bits "
             "per channel expected; convert the image"
         )
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
@@ -287,8 +337,12 @@ def _over_white(image: Image.Image) -> Image.Image:
 _STRIP = 512  # rows
 
 
-def _grey_expansion(path: str | os.PathLike[str]) -> int:
+def _grey_expansion(path: ImageSource) -> int:
     """What Pillow multiplies the values of 2- and 4-bit grey PNGs by, to fill 8 bits."""
-    with Path(path).open("rb") as file:
+    with _file(path, "label file") as file:
         header = file.read(26)
     return {2: 85, 4: 17}.get(header[24], 1)
+
+
+def _said(path: ImageSource) -> str:
+    return path.name if isinstance(path, ImageBytes) else os.fspath(path)
