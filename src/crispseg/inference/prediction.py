@@ -109,13 +109,7 @@ class Prediction:
             raise ConfigError(f"{os.fspath(path)}: label maps are written without loss; a name ending in .png expected")
         ids = np.zeros(256, dtype=np.uint16)
         for train_id in np.unique(self.labels).tolist():
-            entry = self.label_space.classes[train_id]
-            if not entry.ids:
-                raise ConfigError(
-                    f"label table {self.label_space.name!r}: class {entry.name!r} has no ids, so no file can hold it; "
-                    "give it one"
-                )
-            ids[train_id] = entry.ids[0]
+            ids[train_id] = self.label_space.id_in_files(train_id)
         raw = ids[self.labels]
         if raw.size and raw.max() > IGNORE_INDEX:
             write_png(path, raw)

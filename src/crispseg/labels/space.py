@@ -121,6 +121,22 @@ class LabelSpace:
         """In the order of the train ids."""
         return tuple(entry.name for entry in self.classes)
 
+    def id_in_files(self, train_id: int) -> int:
+        """The raw value that files which we write hold for a class: the first of its ids.
+
+        Args:
+            train_id: of the class.
+
+        Raises:
+            ConfigError: if it has none.
+        """
+        entry = self.classes[train_id]
+        if not entry.ids:
+            raise ConfigError(
+                f"label table {self.name!r}: class {entry.name!r} has no ids, so no file can hold it; give it one"
+            )
+        return entry.ids[0]
+
     @property
     def categories(self) -> tuple[str, ...]:
         """The categories of `classes`, in their order; empty where the table knows none."""

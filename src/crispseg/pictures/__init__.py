@@ -7,7 +7,7 @@ from crispseg.lazy import lazily
 if TYPE_CHECKING:
     from crispseg.pictures.colour import Picture, blend, colourise
     from crispseg.pictures.features import flow_picture, gate_picture, map_note, map_picture, pca_picture
-    from crispseg.pictures.files import to_data_uri, to_png_bytes
+    from crispseg.pictures.files import to_data_uri, to_jpeg_bytes, to_png_bytes
     from crispseg.pictures.labels import boundary_picture, error_map, overlay
     from crispseg.pictures.plots import plot_iou_at_distance
     from crispseg.pictures.sheets import legend, sheet
@@ -29,6 +29,7 @@ else:
             ),
             "crispseg.pictures.files": (
                 "to_data_uri",
+                "to_jpeg_bytes",
                 "to_png_bytes",
             ),
             "crispseg.pictures.labels": (
@@ -60,5 +61,6 @@ __all__ = [
     "plot_iou_at_distance",
     "sheet",
     "to_data_uri",
+    "to_jpeg_bytes",
     "to_png_bytes",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 
 from crispseg.pictures.colour import Picture
 
-__all__ = ["to_data_uri", "to_png_bytes"]
+__all__ = ["to_data_uri", "to_jpeg_bytes", "to_png_bytes"]
 
 
 def to_png_bytes(picture: Picture) -> bytes:
@@ -32,15 +32,31 @@ def to_png_bytes(picture: Picture) -> bytes:
     return bytes(encoded)
 
 
+def to_jpeg_bytes(picture: Picture, quality: int = 95) -> bytes:
+    """Encode a picture as JPEG: a fifth of a PNG's size, with losses that are hard to see.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+        quality: 0 to 100.
+
+    Example:
+        >>> to_jpeg_bytes(np.zeros((2, 2, 3), dtype=np.uint8))[:2].hex()
+        'ffd8'
+    """
+    _, encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return bytes(encoded)
+
+
 def to_data_uri(picture: Picture | bytes) -> str:
     """Write a picture as the address of itself, for the ``src`` of an HTML image.
 
     Args:
-        picture: uint8 RGB or grey, or the bytes of a PNG.
+        picture: uint8 RGB or grey, or the bytes of a PNG or a JPEG.
 
     Example:
         >>> to_data_uri(np.zeros((2, 2, 3), dtype=np.uint8)).partition(",")[0]
         'data:image/png;base64'
     """
-    png = picture if isinstance(picture, bytes) else to_png_bytes(picture)
-    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+    data = picture if isinstance(picture, bytes) else to_png_bytes(picture)
+    kind = "jpeg" if data.startswith(b"\xff\xd8") else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
