@@ -42,11 +42,15 @@ def _write_labels(prediction: Prediction, source: Path, path: Path) -> None:
 
 
 def _write_overlay(prediction: Prediction, source: Path, path: Path) -> None:
-    write_png(path, prediction.overlay())
+    write_png(path, prediction.overlay(), level=_FAST)
 
 
 def _write_boundaries(prediction: Prediction, source: Path, path: Path) -> None:
-    write_png(path, np.rint(255 * prediction.boundaries()).astype(np.uint8))
+    write_png(path, np.rint(255 * prediction.boundaries()).astype(np.uint8), level=_FAST)
+
+
+_FAST = 1
+"""Compression of what looks like a photograph: at the usual level it would take longer than a GPU's network."""
 
 
 def _write_mask_boundaries(prediction: Prediction, source: Path, path: Path) -> None:

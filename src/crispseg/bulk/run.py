@@ -1,15 +1,19 @@
-"""Segmenting many images into a folder."""
+"""Segmenting many images into a folder: threads read ahead, the network runs, and threads write behind it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from crispseg.bulk.outputs import OUTPUTS, Output
-from crispseg.inference import Predictor
+from crispseg.bulk.workers import Workers
+from crispseg.errors import DataError
+from crispseg.inference import Prediction, Predictor
 from crispseg.io.files import remove_leftovers
+from crispseg.io.images import read_image
+from crispseg.pictures.colour import Picture
 
 __all__ = ["Failure", "Segmented", "segment_images"]
 
@@ -74,16 +78,55 @@ def segment_images(
     """
     folder = Path(out)
     targets, sources = list(images), list(images.values())
-    failures: list[Failure] = []
-    done = 0
+    failures: dict[int, str] = {}  # by position, as everything here
+    readable: list[int] = []
     remove_leftovers(folder, below=True)
-    predictions = predictor.predict_many(
-        sources, on_error=lambda position, error: failures.append(Failure(sources[position], str(error)))
-    )
-    for position, prediction in predictions:
-        for output in outputs:
-            output.write(prediction, sources[position], folder / f"{targets[position]}{output.ending}")
-        done += 1
-        if progress is not None:
-            progress(done, position + 1)
-    return Segmented(done, tuple(failures))
+    with Workers(THREADS) as readers, Workers(THREADS) as writers:
+
+        def read(position: int) -> tuple[int, Picture | None]:
+            try:
+                return position, read_image(sources[position], predictor.max_pixels)
+            except DataError as error:
+                failures[position] = str(error)
+                return position, None
+
+        def pictures() -> Iterator[Picture]:
+            for position, picture in readers.ahead(read, range(len(sources)), lambda one: _room(one[1])):
+                if picture is not None:
+                    readable.append(position)
+                    yield picture
+
+        def predictions() -> Iterator[tuple[int, Prediction]]:
+            def refuse(index: int, error: DataError | OSError) -> None:
+                failures[readable[index]] = f"{sources[readable[index]]}: {error}"
+
+            for index, prediction in predictor.predict_many(pictures(), on_error=refuse):
+                yield readable[index], prediction
+
+        def write(one: tuple[int, Prediction]) -> int:
+            position, prediction = one
+            for output in outputs:
+                if not writers.leaving.is_set():
+                    output.write(prediction, sources[position], folder / f"{targets[position]}{output.ending}")
+            return position
+
+        done = 0
+        for position in writers.behind(write, predictions(), lambda one: _room(one[1].image)):
+            done += 1
+            if progress is not None:
+                progress(done, position + 1)
+    return Segmented(done, tuple(Failure(sources[position], failures[position]) for position in sorted(failures)))
+
+
+THREADS = min(os.cpu_count() or 1, 4)
+"""That read, and as many that write."""
+
+_MOST_WAITING = 8  # images on either side of the network, as many as it takes at once
+_PIXELS_WAITING = 2**24  # of all of them; with what is known of them, 15 bytes each
+
+
+def _room(newest: Picture | None) -> int:
+    """How many images may wait where the newest is of this size."""
+    if newest is None:
+        return _MOST_WAITING
+    return min(max(_PIXELS_WAITING // (newest.size // 3), 1), _MOST_WAITING)

@@ -172,8 +172,8 @@ class Predictor:
         Args:
             images: paths, arrays or tensors, as for a single image; read as they are needed.
             batch_size: most images that the model sees at once.
-            on_error: called with the position and the error of an image that cannot be read, which is then left out.
-                None: the error is raised.
+            on_error: called with the position and the error of an image that cannot be read, or is none for the model,
+                which is then left out. None: the error is raised.
 
         Yields:
             Position from 0 and prediction, in order.
@@ -199,18 +199,27 @@ class Predictor:
                 one = _to_input(image, self.max_pixels)
             except (DataError, OSError) as error:
                 if on_error is None:
-                    yield from self._of_waiting(waiting)
+                    yield from self._of_waiting(waiting, on_error)
                     raise
                 on_error(position, error)
                 continue
             if waiting and not _fits(one, waiting[0][1], len(waiting), batch_size):
-                yield from self._of_waiting(waiting)
+                yield from self._of_waiting(waiting, on_error)
                 waiting = []
             waiting.append((position, one))
-        yield from self._of_waiting(waiting)
+        yield from self._of_waiting(waiting, on_error)
 
-    def _of_waiting(self, waiting: Sequence[tuple[int, _Input]]) -> Iterator[tuple[int, Prediction]]:
-        predictions = self._predictions([one for _, one in waiting]) if waiting else []
+    def _of_waiting(
+        self, waiting: Sequence[tuple[int, _Input]], on_error: Callable[[int, DataError | OSError], object] | None
+    ) -> Iterator[tuple[int, Prediction]]:
+        try:
+            predictions = self._predictions([one for _, one in waiting]) if waiting else []
+        except DataError as error:  # all are of one size, which is too small for an exported file
+            if on_error is None:
+                raise
+            for position, _ in waiting:
+                on_error(position, error)
+            return
         yield from ((position, one) for (position, _), one in zip(waiting, predictions, strict=True))
 
     def stream(self, read: Callable[[int, int, int, int], AnyPixels], size_hw: tuple[int, int]) -> Iterator[Rows]:

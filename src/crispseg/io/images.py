@@ -179,7 +179,11 @@ def is_turned(path: ImageSource) -> bool:
 
 
 def write_png(
-    path: str | os.PathLike[str], array: npt.NDArray[np.generic], palette: npt.NDArray[np.uint8] | None = None
+    path: str | os.PathLike[str],
+    array: npt.NDArray[np.generic],
+    palette: npt.NDArray[np.uint8] | None = None,
+    *,
+    level: int = 6,
 ) -> None:
     """Write a PNG that appears whole or not at all.
 
@@ -188,6 +192,8 @@ def write_png(
         array: (H, W, 3) uint8 RGB, or (H, W) uint8 or uint16 grey or ids.
         palette: (256, 3) uint8 RGB; with it an (H, W) uint8 array is written as a palette PNG: viewers show colours,
             and `read_label_ids` gives the ids back.
+        level: of compression, 0 to 9. For photographs 1 takes a quarter of the time of 6, and a sixth to a third more
+            space.
 
     Raises:
         ValueError: if the array has another shape or type, or the name another suffix.
@@ -206,7 +212,7 @@ def write_png(
             raise ValueError(f"{os.fspath(path)}: a palette is (256, 3) and belongs to a uint8 (H, W) array")
         image.putpalette(palette.astype(np.uint8).tobytes())
     with atomic_write(path) as temporary:
-        image.save(temporary, format="PNG")
+        image.save(temporary, format="PNG", compress_level=level)
 
 
 @contextmanager

@@ -1,0 +1,161 @@
+"""How much of the network's own rate is left when images are read and results written: `segment_images`.
+
+    python benchmarks/bulk_rate.py MODEL IMAGES… [--count 200] [--rounds 5] [--threads 1] [--json OUT] [--md OUT]
+
+The images of a round go three ways, one after another: through the network alone, from memory to memory, which is the
+limit; through `segment_images`, with all four files of each; and read, segmented and written in turn, as the command
+did before it had threads (whole PNG compression). Counted are seconds on the clock, because overlap is what is
+measured: so nothing else should run. Every ratio is one of the same round; shown are medians
+and the range of the middle half.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import PIL
+import torch
+
+import crispseg
+from crispseg.bulk import collect_images, segment_images
+from crispseg.io import read_image, write_png
+
+AIM = 0.9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("images", nargs="+")
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, help="of the network")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--md", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+
+    predictor = crispseg.Predictor(crispseg.load_model(arguments.model))
+    found = list(collect_images(arguments.images, "nowhere").items())[: arguments.count]
+    seconds: dict[str, list[float]] = {name: [] for name in WAYS}
+    for number in range(arguments.rounds):
+        of_round = dict(found[number :: arguments.rounds])
+        for name, way in WAYS.items():
+            seconds[name].append(way(predictor, of_round) / len(of_round))
+    results = {
+        "images": len(found),
+        "rounds": arguments.rounds,
+        "size_hw": list(read_image(found[0][1]).shape[:2]),
+        "ways": {name: summary(values, seconds[ALONE]) for name, values in seconds.items()},
+        "threads": arguments.threads,
+        "cores": os.cpu_count(),
+        "machine": processor(),
+        "commit": subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+        ).stdout.strip(),
+        "versions": {
+            "python": platform.python_version(),
+            **{module.__name__: module.__version__ for module in (np, cv2, PIL, torch)},
+        },
+    }
+    print(table(results))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    if arguments.md:
+        arguments.md.write_text(table(results) + "\n")
+
+
+def network_alone(predictor: crispseg.Predictor, images: dict[Path, Path]) -> float:
+    pictures = [read_image(path) for path in images.values()]
+    return timed(lambda: [None for _ in predictor.predict_many(pictures)])
+
+
+def overlapped(predictor: crispseg.Predictor, images: dict[Path, Path]) -> float:
+    return into_a_folder(lambda folder: segment_images(predictor, images, folder))
+
+
+def in_turn(predictor: crispseg.Predictor, images: dict[Path, Path]) -> float:
+    def work(folder: Path) -> None:
+        for position, prediction in predictor.predict_many(images.values()):
+            stem = folder / str(position)
+            prediction.save(f"{stem}_labels.png")
+            write_png(f"{stem}_overlay.png", prediction.overlay())
+            write_png(f"{stem}_boundaries.png", np.rint(255 * prediction.boundaries()).astype(np.uint8))
+            write_png(f"{stem}_mask_boundaries.png", (255 * prediction.mask_boundaries()).astype(np.uint8))
+
+    return into_a_folder(work)
+
+
+ALONE = "the network alone"
+WAYS: dict[str, Callable[[crispseg.Predictor, dict[Path, Path]], float]] = {
+    ALONE: network_alone,
+    "`segment_images`": overlapped,
+    "in turn": in_turn,
+}
+
+
+def into_a_folder(work: Callable[[Path], object]) -> float:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        return timed(lambda: work(folder))
+    finally:
+        shutil.rmtree(folder)
+
+
+def timed(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def summary(seconds: list[float], alone: list[float]) -> dict[str, float]:
+    low, median, high = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else 3 * seconds
+    ratios = [limit / value for value, limit in zip(seconds, alone, strict=True)]
+    return {
+        "images_per_second": 1 / median,
+        "low": 1 / high,
+        "high": 1 / low,
+        "of_limit": statistics.median(ratios),
+        "worst_of_limit": min(ratios),
+    }
+
+
+def table(results: dict) -> str:
+    height, width = results["size_hw"]
+    lines = [
+        f"{results['images']} images of {height}×{width} in {results['rounds']} rounds, network on "
+        f"{results['threads']} of {results['cores']} cores ({results['machine']}); aim {AIM:.0%}",
+        "",
+        "| way | images/s | middle half | of the network's rate | worst round |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {name} | {way['images_per_second']:.2f} | {way['low']:.2f}–{way['high']:.2f} | {way['of_limit']:.0%} "
+        f"| {way['worst_of_limit']:.0%} |"
+        for name, way in results["ways"].items()
+    ]
+    return "\n".join(lines)
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
+
+
+if __name__ == "__main__":
+    main()
