@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from crispseg.wording import nearest_name
 if TYPE_CHECKING:
     from crispseg.inference import Prediction
 
-__all__ = ["OUTPUTS", "Output", "choose_outputs"]
+__all__ = ["OUTPUTS", "Output", "choose_outputs", "polygon_output"]
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,15 @@ class Output:
         write: called with prediction, image file and the path to write, which must appear whole or not at all; from
             several threads at once.
         detail: what else the file's content depends on, so that a run does not go on with files of other options.
+        finish: called at the end with all images, by their results' paths below the folder without ending, and the
+            folder; for what is one file of them all. None: nothing is.
     """
 
     name: str
     ending: str
     write: Callable[[Prediction, Path, Path], object]
     detail: str = ""
+    finish: Callable[[Mapping[Path, Path], Path], object] | None = None
 
 
 def _write_labels(prediction: Prediction, source: Path, path: Path) -> None:
@@ -86,3 +89,40 @@ def choose_outputs(names: Sequence[str]) -> tuple[Output, ...]:
     if not names:
         raise ConfigError(f"no output is named; some of {', '.join(known)} expected")
     return tuple(output for output in OUTPUTS if output.name in names)
+
+
+def polygon_output(kind: str, simplify_px: float = 0.0) -> Output:
+    """Polygons of each image; COCO's are joined at the end in ``coco.json``, as those who read them expect.
+
+    Args:
+        kind: one of `crispseg.vectors.KINDS`.
+        simplify_px: see `crispseg.vectors.polygons`.
+
+    Raises:
+        ConfigError: if there is no such kind, the tolerance is no number of pixels, or a package is not installed.
+
+    Example:
+        >>> polygon_output("svg").ending
+        '.svg'
+    """
+    from crispseg.vectors.files import KINDS, check_kind
+    from crispseg.vectors.regions import check_tools
+
+    check_kind(kind)
+    check_tools(simplify_px)
+
+    def write(prediction: Prediction, source: Path, path: Path) -> None:
+        prediction.save_polygons(path, kind, simplify_px, source=source)
+
+    return Output(
+        f"polygons_{kind}", KINDS[kind], write, f"simplified by {simplify_px} px", _join if kind == "coco" else None
+    )
+
+
+def _join(images: Mapping[Path, Path], folder: Path) -> None:
+    from crispseg.vectors import KINDS, join_coco
+
+    files = {
+        f"{target.as_posix()}{source.suffix}": folder / f"{target}{KINDS['coco']}" for target, source in images.items()
+    }
+    join_coco({name: path for name, path in files.items() if path.is_file()}, folder / "coco.json")

@@ -105,16 +105,22 @@ def segment_images(
 
         def write(one: tuple[int, Prediction]) -> int:
             position, prediction = one
-            for output in outputs:
-                if not writers.leaving.is_set():
-                    output.write(prediction, sources[position], folder / f"{targets[position]}{output.ending}")
+            try:
+                for output in outputs:
+                    if not writers.leaving.is_set():
+                        output.write(prediction, sources[position], folder / f"{targets[position]}{output.ending}")
+            except DataError as error:  # such as a georeference that polygons cannot use
+                failures[position] = str(error)
             return position
 
         done = 0
         for position in writers.behind(write, predictions(), lambda one: _room(one[1].image)):
-            done += 1
+            done += position not in failures
             if progress is not None:
                 progress(done, position + 1)
+    for output in outputs:
+        if output.finish is not None:
+            output.finish(images, folder)
     return Segmented(done, tuple(Failure(sources[position], failures[position]) for position in sorted(failures)))
 
 

@@ -27,6 +27,12 @@ def segment(
         str | None,
         typer.Option(metavar="NAMES", help="Write these alone, as in labels,overlay.", show_default="all four"),
     ] = None,
+    polygons: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Write polygons as well: geojson, coco, labelme or svg.")
+    ] = None,
+    simplify: Annotated[
+        float, typer.Option(metavar="PX", help="How coarse their outlines may become, in pixels; 1 takes stairs away.")
+    ] = 0.0,
     scales: Annotated[str, typer.Option(help="Average over these sizes of the image, as in 0.75,1.0,1.25.")] = "1.0",
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored image.")] = False,
     window: Annotated[
@@ -41,15 +47,20 @@ def segment(
 
     Labels hold the ids of the model's label table; boundaries hold the boundary branch's probability times 255, mask
     boundaries the edges of the labels. A model without a boundary branch writes the latter as both. Images from folders
-    keep their place below the folder. A broken image is reported at the end, and the others are still done.
+    keep their place below the folder. --polygons writes NAME.geojson, .svg, .json (LabelMe) or _coco.json for each as
+    well, and coco.json of all. A broken image is reported at the end, and the others are still done.
     """
-    from crispseg.bulk import OUTPUTS, choose_outputs, collect_images, segment_images
+    from crispseg.bulk import OUTPUTS, choose_outputs, collect_images, polygon_output, segment_images
     from crispseg.cli.model import open_model
     from crispseg.inference import Predictor
     from crispseg.io import MAX_PIXELS
 
     scale_values = parse_scales(scales)
     outputs = OUTPUTS if only is None else choose_outputs([name.strip() for name in only.split(",")])
+    if polygons is not None:
+        outputs = (*outputs, polygon_output(polygons, simplify))
+    elif simplify:
+        raise ConfigError("--simplify is for polygons; name their kind, as in --polygons geojson")
     targets = collect_images(images, out)
     predictor = Predictor(
         open_model(model, device), scales=scale_values, flip=flip, window_hw=window, max_pixels=max_pixels or MAX_PIXELS

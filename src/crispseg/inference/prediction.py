@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -91,6 +92,34 @@ class Prediction:
         highest, lowest = cv2.dilate(self.labels, around), cv2.erode(self.labels, around)
         edges: npt.NDArray[np.float32] = (highest != lowest).astype(np.float32)
         return edges
+
+    def save_polygons(
+        self,
+        path: str | os.PathLike[str],
+        kind: str | None = None,
+        simplify_px: float = 0.0,
+        source: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Write the regions of the labels as polygons.
+
+        Args:
+            path: of the file to be, which appears whole or not at all.
+            kind: ``geojson``, ``coco``, ``labelme`` or ``svg``; None: what the path ends in, ``.geojson`` or ``.svg``.
+            simplify_px: how coarse their outlines may become; see `crispseg.vectors.polygons`. 0: the pixels' edges.
+            source: the image's file, which COCO and LabelMe name, and which georeferences GeoJSON if it is a GeoTIFF.
+
+        Raises:
+            ConfigError: if the kind is unknown, a predicted class has no id in its table, or the extra ``vectors`` is
+                not installed.
+            DataError: if the source's georeference cannot be used.
+        """
+        from crispseg.vectors import polygons
+        from crispseg.vectors.files import check_kind, save_polygons
+
+        kind = Path(path).suffix[1:].lower() if kind is None else kind
+        check_kind(kind)  # before the work
+        regions = polygons(self.labels, self.label_space, simplify_px)
+        save_polygons(path, kind, regions, source=source, image=self.image)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the labels as a PNG that data sets of this label table read back.

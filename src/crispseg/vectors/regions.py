@@ -85,8 +85,7 @@ def polygons(labels: npt.NDArray[np.integer[Any]], label_space: LabelSpace, simp
         >>> [(region.train_id, region.polygon.wkt) for region in found.regions][1]
         (1, 'POLYGON ((1 1, 1 3, 2 3, 2 1, 1 1))')
     """
-    if not (math.isfinite(simplify_px) and simplify_px >= 0):
-        raise ConfigError(f"simplify_px is {simplify_px}; pixels expected, 0 or more")
+    check_tools(simplify_px)
     if labels.ndim != 2 or labels.dtype.kind not in "iu" or labels.size == 0:
         raise DataError(f"labels are {labels.dtype} {labels.shape}; (H, W) integers expected, none of them 0")
     unknown = labels[(labels < 0) | ((labels >= label_space.num_classes) & (labels != IGNORE_INDEX))]
@@ -106,6 +105,18 @@ def polygons(labels: npt.NDArray[np.integer[Any]], label_space: LabelSpace, simp
         size_hw=(labels.shape[0], labels.shape[1]),
         label_space=label_space,
     )
+
+
+def check_tools(simplify_px: float) -> None:
+    """Refuse before the work what would be refused in it.
+
+    Raises:
+        ConfigError: if the tolerance is negative or no number, or rasterio or shapely are not installed.
+    """
+    if not (math.isfinite(simplify_px) and simplify_px >= 0):
+        raise ConfigError(f"simplify_px is {simplify_px}; pixels expected, 0 or more")
+    for module in ("rasterio.features", "shapely"):
+        _needed(module)
 
 
 def _covering(labels: npt.NDArray[np.uint8]) -> tuple[Any, npt.NDArray[np.uint8]]:
