@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 __all__ = [
+    "MAX_SCALE",
     "DataConfig",
     "EvaluateConfig",
     "LossConfig",
@@ -23,6 +24,9 @@ __all__ = [
     "Recipe",
     "TrainConfig",
 ]
+
+MAX_SCALE = 16
+"""The largest scale at which an image is looked at, relative to its own: 256 times the pixels."""
 
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -165,7 +169,7 @@ class EvaluateConfig(_Values):
 
     batch_size: PositiveInt = 1
     radii_px: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 2, 3, 5)
-    scales: Annotated[tuple[Annotated[float, Field(gt=0, le=16)], ...], Field(min_length=1)] = (1.0,)
+    scales: Annotated[tuple[Annotated[float, Field(gt=0, le=MAX_SCALE)], ...], Field(min_length=1)] = (1.0,)
     flip: bool = False
     window_hw: tuple[PositiveInt, PositiveInt] | None = None
     absent: Literal["skip", "one"] = "skip"  # boundary F of classes that an image lacks; one: 1, as in the papers' code

@@ -116,6 +116,7 @@ def test_a_broken_image_is_reported_and_the_others_are_done(model: Path, photo: 
     ("options", "named"),
     [
         (["--scales", "big"], "--scales big"),
+        (["--scales", "1e11"], "--scales 1e11"),
         (["--device", "abacus"], "--device abacus"),
         (["--window", "0", "64"], "window"),
     ],
@@ -147,6 +148,12 @@ def test_evaluate_needs_a_layout_for_a_root(model: Path, tmp_path: Path):
 )
 def test_describe_refuses_a_bad_size(size: str):
     assert "--size" in error_line(invoke("describe", "plain", "--size", size))
+
+
+def test_describe_refuses_classes_without_end():
+    result = invoke("describe", "plain", "--classes", "9" * 20)
+    assert result.exit_code == 2
+    assert "--classes" in result.stderr
 
 
 def test_describe_names_the_nearest_system():

@@ -182,6 +182,13 @@ def test_a_file_that_is_no_text_is_explained(tmp_path):
     assert "is not UTF-8 text" in error_of(path)
 
 
+def test_a_broken_base_is_named_with_the_recipe_that_wants_it(write):
+    write("words", "other.yaml")
+    message = error_of(path := write("base: other.yaml"))
+    assert message.startswith(f"{path}: base: ")
+    assert "other.yaml: str found" in message
+
+
 def test_empty_files_and_sections_mean_the_defaults(write):
     assert load_recipe(write("train:\n")) == Recipe(name="mine")
     assert load_recipe(write("", "other.yaml")) == Recipe(name="other")

@@ -17,7 +17,7 @@ def describe(
     model: Annotated[str, typer.Argument(help="A system's name, such as [b]gff[/b], or a model folder.")],
     backbone: Annotated[str | None, typer.Option(help="Any backbone that timm knows, or wide_resnet38.")] = None,
     context: Annotated[str | None, typer.Option(help="identity, ppm, aspp or dense_aspp.")] = None,
-    classes: Annotated[int | None, typer.Option(min=2, help="Number of classes.", show_default="19")] = None,
+    classes: Annotated[int | None, typer.Option(min=2, max=255, help="Number of classes.", show_default="19")] = None,
     output_stride: Annotated[int | None, typer.Option(help="8, 16 or 32.", show_default="8")] = None,
     size: Annotated[str, typer.Option(metavar="HxW", help="Height and width of the image to count for.")] = "512x512",
 ) -> None:

@@ -91,16 +91,21 @@ def parse_scales(text: str) -> tuple[float, ...]:
     """Read ``"0.75,1.0"``.
 
     Raises:
-        ConfigError: unless every part is a positive number.
+        ConfigError: unless every part is a number above 0 and up to `crispseg.config.MAX_SCALE`.
 
     Example:
         >>> parse_scales("0.75,1.0")
         (0.75, 1.0)
     """
+    from crispseg.config import MAX_SCALE
+
     try:
         scales = tuple(float(part) for part in text.split(","))
     except ValueError:
         scales = ()
-    if not scales or not all(0 < scale < float("inf") for scale in scales):
-        raise ConfigError(f"--scales {text}: positive numbers with commas between them expected, as in 0.75,1.0,1.25")
+    if not scales or not all(0 < scale <= MAX_SCALE for scale in scales):
+        raise ConfigError(
+            f"--scales {text:.100}: numbers above 0 and up to {MAX_SCALE}, with commas between them, expected, "
+            "as in 0.75,1.0,1.25"
+        )
     return scales

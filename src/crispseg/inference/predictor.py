@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from crispseg.config import MAX_SCALE
 from crispseg.errors import ConfigError, DataError, WeightsError
 from crispseg.inference.exported import ExportedModel, FileBackend, is_exported
 from crispseg.inference.prediction import Prediction
@@ -104,9 +105,10 @@ class Predictor:
         keep_probability: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        if not scales or not all(0 < scale < float("inf") for scale in scales):
+        if not scales or not all(0 < scale <= MAX_SCALE for scale in scales):
             raise ConfigError(
-                f"scales is {tuple(scales)}; at least one expected, each positive, for instance (0.75, 1.0)"
+                f"scales is {tuple(scales)}; at least one expected, each above 0 and up to {MAX_SCALE}, "
+                "for instance (0.75, 1.0)"
             )
         if window_hw is not None:
             place_windows((1, 1), window_hw, overlap)  # says what is wrong with either

@@ -123,7 +123,12 @@ def _file_layers(file: RecipeFile, below: tuple[str, ...]) -> list[_Layer]:
     """The base's layers, then the file's own."""
     if file.label in below:
         raise ConfigError(f"{below[0]}: bases go in a circle: {' → '.join((*below, file.label))}; remove one 'base'")
-    values = read_values(file)
+    try:
+        values = read_values(file)
+    except ConfigError as error:
+        if not below:
+            raise
+        raise ConfigError(f"{below[-1]}: base: {error}") from error
     base = values.pop("base", None)
     values = {key: {} if value is None and key in _SECTIONS else value for key, value in values.items()}
     if base is None:
