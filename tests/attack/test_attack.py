@@ -138,7 +138,7 @@ def test_changes_of_a_training(attack, world, tmp_path, _):
 
 
 OPTIONS = {
-    "segment": ["--scales", "--window", "--max-pixels", "--device"],
+    "segment": ["--scales", "--window", "--max-pixels", "--device", "--only", "--shard"],
     "describe": ["--size", "--classes", "--output-stride", "--backbone", "--context"],
     "compare": ["--resamples", "--seed", "--group-by", "--plot", "--out"],
     "score": ["--radii", "--crop-factors", "--crop-margin", "--encoding", "--label-space", "--workers", "--max-pixels"],

@@ -36,7 +36,9 @@ def test_each_image_has_its_polygons(photos: Path, kind: str):
     images = collect_images([photos / "photos"], photos / "out")
     segment_images(Predictor(_dark, SPACE), images, photos / "out", [polygon_output(kind)])
     found = {str(path.relative_to(photos / "out")) for path in (photos / "out").rglob("*") if path.is_file()}
-    assert found == {f"a{KINDS[kind]}", f"east/b{KINDS[kind]}"} | ({"coco.json"} if kind == "coco" else set())
+    assert found == {"segmented.jsonl"} | {f"a{KINDS[kind]}", f"east/b{KINDS[kind]}"} | (
+        {"coco.json"} if kind == "coco" else set()
+    )
 
 
 def test_the_coco_file_of_all_gives_every_mask_back(photos: Path):

@@ -37,9 +37,9 @@ def test_every_image_has_its_own_files(photos: Path, tmp_path: Path):
     predictor = crispseg.Predictor(by_brightness, TWO)
     images, out = collect_images([photos], tmp_path / "out"), tmp_path / "out"
     seen = []
-    result = crispseg.segment_images(predictor, images, out, progress=lambda done, looked: seen.append((done, looked)))
+    result = crispseg.segment_images(predictor, images, out, progress=lambda *numbers: seen.append(numbers))
     assert (result.done, result.failures) == (24, ())
-    assert seen == [(number, number) for number in range(1, 25)]
+    assert seen == [(number, number, 24) for number in range(1, 25)]
     assert len(list(out.rglob("*.png"))) == 24 * len(OUTPUTS)
     for target, source in images.items():
         alone = predictor(source)
@@ -83,6 +83,7 @@ def test_a_writer_that_fails_ends_the_work(photos: Path, tmp_path: Path):
     with pytest.raises(OSError, match="No space left"):
         crispseg.segment_images(crispseg.Predictor(by_brightness, TWO), images, tmp_path / "out", outputs)
     assert not list((tmp_path / "out").rglob(".*"))
+    assert (tmp_path / "out/segmented.jsonl").read_text().count("\n") == 1
 
 
 def test_an_unknown_output_is_named():

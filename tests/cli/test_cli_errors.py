@@ -108,7 +108,8 @@ def test_a_broken_image_is_reported_and_the_others_are_done(model: Path, photo: 
     assert "broken.png" in error_line(result, code=1)
     assert "1 of 2" in result.stdout
     assert sorted(path.name for path in out.iterdir()) == [
-        f"photo_{kind}.png" for kind in ("boundaries", "labels", "mask_boundaries", "overlay")
+        *(f"photo_{kind}.png" for kind in ("boundaries", "labels", "mask_boundaries", "overlay")),
+        "segmented.jsonl",
     ]
 
 
@@ -119,6 +120,9 @@ def test_a_broken_image_is_reported_and_the_others_are_done(model: Path, photo: 
         (["--scales", "1e11"], "--scales 1e11"),
         (["--device", "abacus"], "--device abacus"),
         (["--window", "0", "64"], "window"),
+        (["--only", "labels,"], "no output is called ''"),
+        (["--shard", "3/2"], "--shard 3/2"),
+        (["--shard", "9" * 5000], "--shard 999"),
     ],
 )
 def test_bad_options_of_segment_are_named(options: list[str], named: str, model: Path, photo: Path, tmp_path: Path):

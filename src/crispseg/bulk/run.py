@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crispseg.bulk.outputs import OUTPUTS, Output
+from crispseg.bulk.record import Record, Stamp, settings_of, stamp_of
 from crispseg.bulk.workers import Workers
-from crispseg.errors import DataError
+from crispseg.errors import ConfigError, DataError
 from crispseg.inference import Prediction, Predictor
 from crispseg.io.files import remove_leftovers
 from crispseg.io.images import read_image
@@ -31,11 +32,15 @@ class Segmented:
     """What became of many images.
 
     Attributes:
-        done: how many are segmented, with all their files in place.
-        failures: those that could not be, in order.
+        images: how many there were, in this shard.
+        done: how many have all their files in place.
+        earlier: how many of those had them before.
+        failures: those that could not be segmented, in order.
     """
 
+    images: int
     done: int
+    earlier: int
     failures: tuple[Failure, ...]
 
 
@@ -44,22 +49,32 @@ def segment_images(
     images: Mapping[Path, Path],
     out: str | os.PathLike[str],
     outputs: Sequence[Output] = OUTPUTS,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Callable[[int, int, int], object] | None = None,
+    *,
+    shard: tuple[int, int] | None = None,
+    overwrite: bool = False,
 ) -> Segmented:
     """Segment images into a folder, as ``crispseg segment`` does.
 
-    A broken image is left out and reported, and the others are still done.
+    A broken image is left out and reported, and the others are still done. A run that was stopped goes on where it was:
+    ``segmented.jsonl`` in the folder says by which model and options it holds the results of which images, as they
+    were then, and those that are whole are left alone.
 
     Args:
         predictor: that segments them.
         images: for each, by its result's path below `out` without ending: its file, as `collect_images` finds them.
         out: the folder; made if need be.
         outputs: what is written for each.
-        progress: called with (images that are whole, images that were looked at) after each.
+        progress: called with (images that are whole, images that were looked at, images in all) after each.
+        shard: (2, 8): the second of eight parts of the images, sorted by the results' paths, so that eight machines
+            that see the same folders can share the work. None: all.
+        overwrite: whether to do again what is there, and to replace the results of another model or other options.
 
     Raises:
         OSError: if a file cannot be written.
-        ConfigError, WeightsError: if the model does not fit.
+        ConfigError: if the folder holds the results of another model or other options, another process is at work in
+            it, there is no such shard, or the model does not fit.
+        WeightsError: if what the model gives is not finite.
 
     Example:
         >>> import numpy as np, tempfile, torch, crispseg
@@ -72,18 +87,27 @@ def segment_images(
         >>> two = crispseg.LabelSpace.from_dict({"name": "two", "classes": ["bright", "dark"]})
         >>> images = collect_images([folder / "photos"], folder / "masks")
         >>> segment_images(crispseg.Predictor(dark, two), images, folder / "masks", choose_outputs(["overlay"]))
-        Segmented(done=1, failures=())
-        >>> [path.name for path in (folder / "masks").iterdir()]
-        ['a_overlay.png']
+        Segmented(images=1, done=1, earlier=0, failures=())
+        >>> sorted(path.name for path in (folder / "masks").iterdir())
+        ['a_overlay.png', 'segmented.jsonl']
     """
     folder = Path(out)
-    targets, sources = list(images), list(images.values())
+    of_shard = _shard_of(images, shard)
     failures: dict[int, str] = {}  # by position, as everything here
     readable: list[int] = []
-    remove_leftovers(folder, below=True)
-    with Workers(THREADS) as readers, Workers(THREADS) as writers:
+    with (
+        Record(folder, settings_of(predictor), shard, overwrite) as record,
+        Workers(THREADS) as readers,
+        Workers(THREADS) as writers,
+    ):
+        remove_leftovers(folder, below=True)
+        missing = [one for one in of_shard if not record.holds(one[0], stamp_of(one[1]), outputs)]
+        targets, sources = [target for target, _ in missing], [source for _, source in missing]
+        earlier = done = len(of_shard) - len(missing)
+        stamps: list[Stamp | None] = [None] * len(missing)
 
         def read(position: int) -> tuple[int, Picture | None]:
+            stamps[position] = stamp_of(sources[position])  # before it is read: a change that comes later is noticed
             try:
                 return position, read_image(sources[position], predictor.max_pixels)
             except DataError as error:
@@ -107,21 +131,33 @@ def segment_images(
             position, prediction = one
             try:
                 for output in outputs:
-                    if not writers.leaving.is_set():
-                        output.write(prediction, sources[position], folder / f"{targets[position]}{output.ending}")
+                    if writers.leaving.is_set():
+                        return position
+                    output.write(prediction, sources[position], folder / f"{targets[position]}{output.ending}")
             except DataError as error:  # such as a georeference that polygons cannot use
                 failures[position] = str(error)
+            else:
+                record.add(targets[position], stamps[position], outputs)
             return position
 
-        done = 0
         for position in writers.behind(write, predictions(), lambda one: _room(one[1].image)):
             done += position not in failures
             if progress is not None:
-                progress(done, position + 1)
-    for output in outputs:
-        if output.finish is not None:
-            output.finish(images, folder)
-    return Segmented(done, tuple(Failure(sources[position], failures[position]) for position in sorted(failures)))
+                progress(done, earlier + position + 1, len(of_shard))
+        for output in outputs:
+            if output.finish is not None:
+                output.finish(images, folder)  # those of all shards, whose last one to end has them all
+    failed = tuple(Failure(sources[position], failures[position]) for position in sorted(failures))
+    return Segmented(len(of_shard), done, earlier, failed)
+
+
+def _shard_of(images: Mapping[Path, Path], shard: tuple[int, int] | None) -> list[tuple[Path, Path]]:
+    if shard is None:
+        return list(images.items())
+    number, count = shard
+    if not 1 <= number <= count:
+        raise ConfigError(f"shard {number} of {count}; 1 to {count} of 1 or more expected")
+    return sorted(images.items(), key=lambda one: one[0].as_posix())[number - 1 :: count]
 
 
 THREADS = min(os.cpu_count() or 1, 4)

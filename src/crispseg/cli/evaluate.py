@@ -124,6 +124,7 @@ def _of_model(
     from crispseg.data.labelled import open_labelled
     from crispseg.evaluation import evaluate as score
     from crispseg.inference import Predictor
+    from crispseg.inference.fingerprint import fingerprint
 
     network = open_model(model, device)
     recipe = _recipe(model, _trained_recipe(model, network), data, layout, overrides)
@@ -133,7 +134,7 @@ def _of_model(
     source = {
         "kind": "model",
         "model": model,
-        "weights": _fingerprint(network) if recorded else None,  # reads all weights, and only records ask for it
+        "weights": fingerprint(network) if recorded else None,  # reads all weights, and only records ask for it
         "split": split,
         "data": recipe.data.model_dump(mode="json", exclude={"workers", "cache", "max_pixels"}),
         "scales": list(options.scales),
@@ -142,25 +143,6 @@ def _of_model(
     }
     title = f"{model} on {recipe.data.own_split(split)} of {recipe.data.root or recipe.data.layout}"
     return title, partial(score, predictor, dataset, radii_px or options.radii_px, source=source, absent=options.absent)
-
-
-def _fingerprint(network: Segmenter | ExportedModel) -> str:
-    """Of all weights, so that a run does not go on with others."""
-    import hashlib
-
-    from crispseg.inference import ExportedModel
-
-    digest = hashlib.blake2b(digest_size=8)
-    if isinstance(network, ExportedModel):
-        for path in (network.path, network.path.with_suffix(".bin")):
-            digest.update(path.read_bytes() if path.is_file() else b"")
-        return digest.hexdigest()
-    import torch
-
-    for name, values in network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _recipe(

@@ -11,7 +11,7 @@ from crispseg.cli.console import make_progress, out_console, print_error
 from crispseg.errors import ConfigError
 from crispseg.stopping import StopSignals
 
-__all__ = ["parse_scales", "segment"]
+__all__ = ["parse_scales", "parse_shard", "segment"]
 
 
 def segment(
@@ -38,6 +38,12 @@ def segment(
     window: Annotated[
         tuple[int, int] | None, typer.Option(metavar="H W", help="Slide a window of this size over the image.")
     ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="K/N", help="Only the K-th of N parts of the images, for N machines.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Do again what is there, of whatever model and options.")
+    ] = False,
     max_pixels: Annotated[
         int | None, typer.Option(min=1, help="Of an image; larger ones are refused.", show_default="40 million")
     ] = None,
@@ -48,7 +54,8 @@ def segment(
     Labels hold the ids of the model's label table; boundaries hold the boundary branch's probability times 255, mask
     boundaries the edges of the labels. A model without a boundary branch writes the latter as both. Images from folders
     keep their place below the folder. --polygons writes NAME.geojson, .svg, .json (LabelMe) or _coco.json for each as
-    well, and coco.json of all. A broken image is reported at the end, and the others are still done.
+    well, and coco.json of all. A broken image is reported at the end, and the others are still done. The
+    same command again goes on where it was stopped. See docs/segment.md.
     """
     from crispseg.bulk import OUTPUTS, choose_outputs, collect_images, polygon_output, segment_images
     from crispseg.cli.model import open_model
@@ -61,30 +68,53 @@ def segment(
         outputs = (*outputs, polygon_output(polygons, simplify))
     elif simplify:
         raise ConfigError("--simplify is for polygons; name their kind, as in --polygons geojson")
+    part = None if shard is None else parse_shard(shard)
     targets = collect_images(images, out)
     predictor = Predictor(
         open_model(model, device), scales=scale_values, flip=flip, window_hw=window, max_pixels=max_pixels or MAX_PIXELS
     )
-    done = 0
+    reached = f"nothing is new in {out}"
 
     def what_stands() -> str:
-        return f"{done} of {len(targets)} images are segmented into {out}, each whole; the same command does all again"
+        return f"{reached}; the same command goes on from there"
 
     with StopSignals(what_stands), make_progress() as bar:
-        task = bar.add_task("segmenting", total=len(targets))
+        task = bar.add_task("segmenting", total=None)
 
-        def show(whole: int, seen: int) -> None:
-            nonlocal done
-            done = whole
-            bar.update(task, completed=seen)
+        def show(done: int, seen: int, total: int) -> None:
+            nonlocal reached
+            reached = f"{done} of {total} images are segmented into {out}, each whole"
+            bar.update(task, completed=seen, total=total)
 
-        segmented = segment_images(predictor, targets, out, outputs, show)
+        segmented = segment_images(predictor, targets, out, outputs, show, shard=part, overwrite=overwrite)
 
-    out_console().print(f"{segmented.done} of {len(targets)} images segmented into {out}", soft_wrap=True)
+    before = f", {segmented.earlier} of them earlier" if segmented.earlier else ""
+    if segmented.images and segmented.earlier == segmented.images:
+        before = " earlier, by this model and these options; --overwrite does them again"
+    out_console().print(f"{segmented.done} of {segmented.images} images segmented into {out}{before}", soft_wrap=True)
     if segmented.failures:
         for failure in segmented.failures:
             print_error(failure.message)
         raise typer.Exit(1)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Read ``"2/8"``.
+
+    Raises:
+        ConfigError: unless both are whole numbers, and the first is 1 to the second.
+
+    Example:
+        >>> parse_shard("2/8")
+        (2, 8)
+    """
+    from crispseg.parsing import parse_whole
+
+    first, _, second = text.partition("/")
+    number, count = parse_whole(first), parse_whole(second)
+    if number is None or count is None or not 1 <= number <= count:
+        raise ConfigError(f"--shard {text:.40}: K/N expected, K from 1 to N, as in 2/8")
+    return number, count
 
 
 def parse_scales(text: str) -> tuple[float, ...]:
