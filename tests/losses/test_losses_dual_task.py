@@ -1,4 +1,5 @@
 import numpy as np
+import plain_forms
 import pytest
 import torch
 from hypothesis import given, settings
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from torch.nn import functional
 
-from crispseg.losses import boundary_potential, dual_boundary_loss, dual_segmentation_loss
+from crispseg.losses import boundary_potential, dual_boundary_loss, dual_segmentation_loss, dual_task
 from crispseg.losses.dual_task import DualBoundaryLoss, DualSegmentationLoss
 
 
@@ -103,6 +104,29 @@ def test_boundary_term_is_zero_for_the_truth_and_larger_the_further_off(by):
     assert losses[0] == 0
     assert losses == sorted(losses)
     assert losses[1] > 0.03
+
+
+@pytest.mark.parametrize("by", ["sobel", "gaussian"])
+@pytest.mark.parametrize("classes", [2, 19])
+@pytest.mark.parametrize("all_at_once", [False, True], ids=["class by class", "as on a GPU"])
+def test_boundary_term_and_its_gradient_are_those_of_one_map_for_every_class(by, classes, all_at_once, monkeypatch):
+    if all_at_once:
+        monkeypatch.setattr(dual_task, "_class_groups", lambda ids, num_classes: [slice(0, num_classes)])
+    labels = blocks(4, classes)
+    labels[0, 8:11, 3:9] = 255
+    logits = torch.randn(2, classes, 20, 25, generator=torch.Generator().manual_seed(5)) + 3 * one_hot(
+        blocks(6, classes).roll((1, 2), (1, 2)), classes
+    )
+    for temperature in (1.0, 0.5):
+        ours, plain = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+        value = dual_boundary_loss(ours, labels, temperature, torch.Generator().manual_seed(1), by=by)
+        expected = plain_forms.dual_boundary_loss(plain, labels, temperature, torch.Generator().manual_seed(1), by=by)
+        torch.testing.assert_close(value, expected)
+        (value * 7).backward()
+        (expected * 7).backward()
+        assert ours.grad is not None
+        assert ours.grad.any()
+        torch.testing.assert_close(ours.grad, plain.grad, rtol=1e-4, atol=1e-7)
 
 
 def test_boundary_term_has_a_gradient_along_predicted_borders():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from crispseg.losses.common import (
     pixel_weights,
 )
 from crispseg.ops.gradients import gaussian_blur, sobel_gradient, spatial_gradient
-from crispseg.ops.gumbel import straight_through_argmax
+from crispseg.ops.gumbel import gumbel_softmax
 
 __all__ = [
     "DualBoundaryLoss",
@@ -56,14 +56,7 @@ def boundary_potential(one_hot: Tensor, by: PotentialFilter = "sobel") -> Tensor
         (N, 1, H, W) in [0, 1/√2]. By Sobel ½ on the two pixels next to a straight border and zero beyond; by the
         Gaussian 0.32 there, and zero beyond 3 px.
     """
-    if by == "sobel":
-        gradient_x, gradient_y = sobel_gradient(one_hot)
-    else:
-        gradient_x, gradient_y = spatial_gradient(gaussian_blur(one_hot, SIGMA_PX, 2 * BLUR_RADIUS_PX + 1))
-    squares = (gradient_x.square() + gradient_y.square()).sum(dim=1, keepdim=True)
-    is_flat = squares == 0
-    # The root has no slope at zero that could be used: flat pixels go around it, so that their gradient is 0, not NaN.
-    return (squares.masked_fill(is_flat, 1.0) / 2).sqrt().masked_fill(is_flat, 0.0)
+    return _root(_squares(one_hot, by))
 
 
 def dual_boundary_loss(
@@ -105,12 +98,16 @@ def dual_boundary_loss(
         True
     """
     check_labels(logits, labels)
-    potential = boundary_potential(straight_through_argmax(logits, temperature, generator), by)
+    predicted = logits.max(dim=1, keepdim=True).indices  # argmax is three times as slow
+    if torch.is_grad_enabled() and logits.requires_grad:
+        surrogate = gumbel_softmax(logits, temperature, generator)
+        potential: Tensor = _PotentialOfLabels.apply(predicted, surrogate, by)
+    else:
+        potential = _root(_squares_of_labels(predicted, logits.shape[1], by))
     with torch.no_grad():
         void = (labels == ignore_index)[:, None]
         ids = labels.long()[:, None].masked_fill(void, 0)
-        true_one_hot = torch.zeros_like(logits, dtype=torch.float32).scatter_(1, ids, 1.0)
-        true_potential = boundary_potential(true_one_hot, by)
+        true_potential = _root(_squares_of_labels(ids, logits.shape[1], by))
         support = _SUPPORT_PX[by]
         near_void = functional.max_pool2d(void.float(), 2 * support + 1, stride=1, padding=support)
         either = torch.maximum(potential, true_potential) > _NON_ZERO
@@ -175,3 +172,70 @@ class DualSegmentationLoss(ClassWeighted):
     def forward(self, logits: Tensor, labels: Tensor, boundary_logits: Tensor) -> Tensor:
         """Logits (N, K, H, W), labels (N, H, W) and boundary logits (N, 1, H, W) to a scalar."""
         return dual_segmentation_loss(logits, labels, boundary_logits, self.threshold, self.class_weights)
+
+
+class _PotentialOfLabels(torch.autograd.Function):
+    """`boundary_potential` of an arg max, whose gradient goes to a surrogate of its one-hot map (straight through).
+
+    One-hot maps of a few classes at once are filtered, here and again for the gradient, so that nothing as large as
+    the logits is made but the gradient itself.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, ids: Tensor, surrogate: Tensor, by: PotentialFilter) -> Tensor:
+        squares = _squares_of_labels(ids, surrogate.shape[1], by)
+        ctx.save_for_backward(ids, squares)
+        ctx.num_classes, ctx.by = surrogate.shape[1], by
+        return _root(squares)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[None, Tensor, None]:
+        ids, squares = ctx.saved_tensors
+        with torch.enable_grad():
+            squares = squares.requires_grad_()
+            (upstream,) = torch.autograd.grad(_root(squares), squares, upstream)
+        batch, _, height, width = ids.shape
+        gradient = upstream.new_zeros(batch, ctx.num_classes, height, width)
+        for classes in _class_groups(ids, ctx.num_classes):
+            one_hot = _one_hot(ids, classes).requires_grad_()
+            with torch.enable_grad():
+                (gradient[:, classes],) = torch.autograd.grad(_squares(one_hot, ctx.by), one_hot, upstream)
+        return None, gradient, None
+
+
+def _squares_of_labels(ids: Tensor, num_classes: int, by: PotentialFilter) -> Tensor:
+    """`_squares` of the one-hot map of (N, 1, H, W) ids."""
+    parts = (_squares(_one_hot(ids, classes), by) for classes in _class_groups(ids, num_classes))
+    total = next(parts)
+    for part in parts:
+        total += part
+    return total
+
+
+def _class_groups(ids: Tensor, num_classes: int) -> list[slice]:
+    """Classes whose one-hot maps are made at once: on a CPU each by itself, in its cache, if it occurs."""
+    if ids.device.type != "cpu":
+        return [slice(0, num_classes)]
+    occurring = ids.flatten().bincount(minlength=num_classes).nonzero().flatten().tolist()
+    return [slice(index, index + 1) for index in occurring]
+
+
+def _one_hot(ids: Tensor, classes: slice) -> Tensor:
+    """(N, 1, H, W) ids → (N, k, H, W) in float32."""
+    wanted = torch.arange(classes.start, classes.stop, device=ids.device).view(1, -1, 1, 1)
+    return (ids == wanted).view(torch.uint8).float()  # from bytes: 7 times as fast as from bool
+
+
+def _squares(one_hot: Tensor, by: PotentialFilter) -> Tensor:
+    """‖∇(G ∗ one-hot)‖² over classes and both directions, (N, 1, H, W)."""
+    if by == "sobel":
+        gradient_x, gradient_y = sobel_gradient(one_hot)
+    else:
+        gradient_x, gradient_y = spatial_gradient(gaussian_blur(one_hot, SIGMA_PX, 2 * BLUR_RADIUS_PX + 1))
+    return (gradient_x.square() + gradient_y.square()).sum(dim=1, keepdim=True)
+
+
+def _root(squares: Tensor) -> Tensor:
+    """√(squares / 2), whose slope at zero is set to 0: the root's own would make NaN of flat pixels."""
+    is_flat = squares == 0
+    return (squares.masked_fill(is_flat, 1.0) / 2).sqrt().masked_fill(is_flat, 0.0)

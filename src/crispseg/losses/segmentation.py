@@ -81,9 +81,9 @@ def ohem_cross_entropy(
     losses = pixel_cross_entropy(logits, labels, class_weights, label_smoothing, ignore_index)
     weights = pixel_weights(labels, class_weights, ignore_index)
     with torch.no_grad():
-        hardness = pixel_cross_entropy(
-            logits, labels, ignore_index=ignore_index
-        )  # −log of the true class's probability
+        is_plain = class_weights is None and label_smoothing == 0
+        # −log of the true class's probability
+        hardness = losses.detach() if is_plain else pixel_cross_entropy(logits, labels, ignore_index=ignore_index)
         hardness = hardness.masked_fill(labels == ignore_index, -1.0)  # below every valid pixel
         least_of_kept = hardest_of_batch(hardness.flatten(), min_kept)
         bound = -math.log(probability) if probability > 0 else math.inf

@@ -1,20 +1,15 @@
-"""The arg max that lets gradients through."""
+"""The softmax whose gradient stands in for the arg max's."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-__all__ = ["straight_through_argmax"]
+__all__ = ["gumbel_softmax"]
 
 
-def straight_through_argmax(
-    logits: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None
-) -> Tensor:
-    """One-hot arg max forward, the gradient of a Gumbel softmax backward (GSCNN, eq. 9).
-
-    The noise is in the gradient only: the value is the arg max of the logits, as eq. 4 has it. Gumbel noise is drawn
-    anew at every call.
+def gumbel_softmax(logits: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+    """Probabilities of the logits with Gumbel noise, drawn anew at every call (GSCNN, eq. 9).
 
     Args:
         logits: (N, K, …), any floating point dtype; unnormalised, for log p and the logits differ by a constant that
@@ -23,19 +18,19 @@ def straight_through_argmax(
         generator: the source of the noise; the default one of the device if left out.
 
     Returns:
-        (N, K, …) one-hot over dim 1, float32; ties go to one class, as in `torch.argmax`.
+        (N, K, …), float32, which add up to 1 over dim 1.
+
+    Raises:
+        ValueError: if the temperature is not above 0.
 
     Example:
-        >>> straight_through_argmax(torch.tensor([[0.2, 3.0, -1.0]])).tolist()
+        >>> gumbel_softmax(torch.tensor([[0.0, 99.0, 0.0]])).tolist()
         [[0.0, 1.0, 0.0]]
     """
     if temperature <= 0:
         raise ValueError(f"temperature is {temperature}, a positive number expected")
     logits = logits.float()
-    one_hot = torch.zeros_like(logits).scatter_(1, logits.argmax(dim=1, keepdim=True), 1.0)
-    if not (torch.is_grad_enabled() and logits.requires_grad):
-        return one_hot
-    exponential = torch.empty_like(logits).exponential_(generator=generator)
-    gumbel = -exponential.clamp_min(torch.finfo(exponential.dtype).tiny).log()
-    surrogate_probability = ((logits + gumbel) / temperature).softmax(dim=1)
-    return one_hot + (surrogate_probability - surrogate_probability.detach())  # the bracket is exactly zero
+    # −log(−log u), in place; `exponential_` takes six times as long on a CPU as the uniform u.
+    uniform = torch.rand(logits.shape, generator=generator, device=logits.device)
+    noise = uniform.log_().neg_().clamp_min_(torch.finfo(uniform.dtype).tiny).log_().neg_()
+    return noise.add(logits).div(temperature).softmax(dim=1)
