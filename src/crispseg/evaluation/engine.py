@@ -20,7 +20,7 @@ from crispseg.evaluation.records import ImageRecord, Labels, Settings
 from crispseg.evaluation.totals import Totals
 from crispseg.pictures.colour import Picture
 
-__all__ = ["Example", "Outcome", "ScoredSet", "score_set"]
+__all__ = ["Example", "Outcome", "ScoredSet", "Watch", "Work", "score_set"]
 
 Outcome = ImageRecord | list[Problem] | None
 """What the work on an image gives: its record, what is wrong with it, or, where it was only checked, nothing."""
@@ -34,6 +34,13 @@ class Example(NamedTuple):
     labels: Labels
 
 
+Work = Callable[[], tuple[Outcome, Example | None]]
+"""Gives the outcome of an image, and what was scored, if it was."""
+
+Watch = Callable[[ImageRecord, Example], object]
+"""Is shown every image that is scored, in the thread that scored it, before its record is written."""
+
+
 class ScoredSet(Protocol):
     """Predictions with labels."""
 
@@ -44,7 +51,7 @@ class ScoredSet(Protocol):
     def is_current(self, record: ImageRecord, /) -> bool:
         """Whether a record of an earlier run is still that of its image."""
 
-    def prepare(self, index: int, /, only_check: bool) -> Callable[[], Outcome]:
+    def prepare(self, index: int, /, only_check: bool) -> Work:
         """Do what must be done in order, and hand out the rest of the work for a worker."""
 
     def example(self, name: str, /) -> Example:
@@ -60,6 +67,7 @@ def score_set(
     skip_bad: bool = False,
     workers: int | None = None,
     progress: Callable[[int, int], object] | None = None,
+    watch: Watch | None = None,
 ) -> tuple[Totals, list[Problem]]:
     """Score every image, a few ahead of the slowest.
 
@@ -74,6 +82,7 @@ def score_set(
         skip_bad: whether to leave bad images out.
         workers: threads; None: one per core, four at most.
         progress: called with (images done, images in all) after each, in the calling thread.
+        watch: is shown every image that is scored now; what it raises ends the run.
 
     Returns:
         The sums, and what was left out.
@@ -115,7 +124,7 @@ def score_set(
                 if name in done:
                     continue
                 only_check = bool(found) and not skip_bad
-                pending.append(pool.submit(_guarded, _prepared(images, index, only_check), name))
+                pending.append(pool.submit(_guarded, _prepared(images, index, only_check), name, watch))
                 if len(pending) > 2 * threads:  # no more images in memory than keep the threads busy
                     take_oldest()
             while pending:
@@ -130,20 +139,23 @@ def score_set(
     return totals, found
 
 
-def _prepared(images: ScoredSet, index: int, only_check: bool) -> Callable[[], Outcome]:
+def _prepared(images: ScoredSet, index: int, only_check: bool) -> Work:
     """The work on an image; if it cannot even be prepared, work that says why."""
     try:
         return images.prepare(index, only_check=only_check)
     except DataError as error:
         problem = _problem(images.names[index], error)
-        return lambda: [problem]
+        return lambda: ([problem], None)
 
 
-def _guarded(work: Callable[[], Outcome], name: str) -> Outcome:
+def _guarded(work: Work, name: str, watch: Watch | None) -> Outcome:
     try:
-        return work()
+        outcome, example = work()
     except (DataError, OSError) as error:  # a file may have gone since it was found
         return [_problem(name, error)]
+    if watch is not None and isinstance(outcome, ImageRecord) and example is not None:
+        watch(outcome, example)
+    return outcome
 
 
 def _problem(name: str, error: Exception) -> Problem:

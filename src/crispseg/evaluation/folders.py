@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from crispseg.data.encodings import Encoding, read_labels_and_ids
 from crispseg.data.pairing import FilePair
 from crispseg.data.problems import Problem
 from crispseg.errors import DataError
-from crispseg.evaluation.engine import Example, Outcome
+from crispseg.evaluation.engine import Example, Outcome, Work
 from crispseg.evaluation.instances import RawIds, count_instances, raw_ids, read_instance_ids
 from crispseg.evaluation.records import ImageRecord, Labels, Settings, score_image
 from crispseg.io import MAX_PIXELS
@@ -51,22 +51,23 @@ class FolderSet:
         pair = self._pairs.get(record.name)
         return pair is not None and _stamp(pair) == record.stamp
 
-    def prepare(self, index: int, only_check: bool) -> Callable[[], Outcome]:
+    def prepare(self, index: int, only_check: bool) -> Work:
         """The work on an image, all of it for a worker."""
         pair = self._pairs[self.names[index]]
 
-        def work() -> Outcome:
+        def work() -> tuple[Outcome, Example | None]:
             stamp = _stamp(pair)
             maps, problems = self._read(pair)
             if maps is None:
-                return problems
+                return problems, None
             if only_check:
-                return None
+                return None, None
+            example = Example(None, maps.prediction, maps.labels)
             record = score_image(maps.prediction, maps.labels, self.settings, pair.name, stamp)
             if maps.raw is None:
-                return record
+                return record, example
             raw_confusion, instances = count_instances(*maps.raw, self.settings.label_space)
-            return replace(record, raw_confusion=raw_confusion, instances=instances)
+            return replace(record, raw_confusion=raw_confusion, instances=instances), example
 
         return work
 

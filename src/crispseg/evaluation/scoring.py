@@ -15,7 +15,7 @@ from crispseg.data.encodings import Encoding, check_encodings
 from crispseg.data.pairing import pair_files
 from crispseg.data.problems import Problem
 from crispseg.errors import ConfigError, DataError
-from crispseg.evaluation.engine import Example, Outcome, ScoredSet, score_set
+from crispseg.evaluation.engine import Example, ScoredSet, Watch, Work, score_set
 from crispseg.evaluation.folders import FolderSet
 from crispseg.evaluation.instances import with_instance_files
 from crispseg.evaluation.journal import Journal
@@ -98,6 +98,7 @@ def evaluate(
     workers: int | None = None,
     source: Mapping[str, Any] | None = None,
     report: Report | None = None,
+    watch: Watch | None = None,
     absent: Absent = "skip",
 ) -> Scores:
     """Score a predictor on every image of a set, at the images' own size.
@@ -119,6 +120,8 @@ def evaluate(
         workers: threads beside the network; None: one per core, four at most.
         source: what is scored, for the records: plain values, of which a run that goes on must find the same.
         report: called at the end with all that there is to show, such as `crispseg.pages.evaluation.write_pages`.
+        watch: is shown each image that is scored, with its record, in the thread that scored it, such as
+            `crispseg.pages.browse.BrowsePage.draw`; what it raises ends the run.
         absent: which boundary F tables and pages show; see `Scores`.
 
     Returns:
@@ -139,8 +142,8 @@ def evaluate(
         raise ConfigError(f"out needs a data set with names, one per image; {type(dataset).__name__} has none")
     if out is not None and names is not None and len(set(names)) < len(names):
         raise DataError("several images of the data set have one name, and files tell them apart by it; rename them")
-    images = _PredictedSet(predictor, dataset, settings)
-    return _evaluate(images, settings, (), out, resume, skip_bad, workers, progress, report, absent)
+    images = _PredictedSet(predictor, dataset, settings, watched=watch is not None)
+    return _evaluate(images, settings, (), out, resume, skip_bad, workers, progress, report, watch, absent)
 
 
 def evaluate_folders(
@@ -161,6 +164,7 @@ def evaluate_folders(
     workers: int | None = None,
     max_pixels: int = MAX_PIXELS,
     report: Report | None = None,
+    watch: Watch | None = None,
     absent: Absent = "skip",
 ) -> Scores:
     """Score label images that any tool has written.
@@ -190,6 +194,8 @@ def evaluate_folders(
         workers: threads; None: one per core, four at most.
         max_pixels: of one image; larger ones are refused.
         report: called at the end with all that there is to show, such as `crispseg.pages.evaluation.write_pages`.
+        watch: is shown each image that is scored, with its record, in the thread that scored it, such as
+            `crispseg.pages.browse.BrowsePage.draw`; what it raises ends the run.
         absent: which boundary F tables and pages show; see `Scores`.
 
     Returns:
@@ -224,10 +230,10 @@ def evaluate_folders(
     settings = replace(settings, instances=scores_instances)
     images = FolderSet(pairs, settings, *asked, max_pixels)
     found = [*problems, *without_instances]
-    return _evaluate(images, settings, found, out, resume, skip_bad, workers, progress, report, absent)
+    return _evaluate(images, settings, found, out, resume, skip_bad, workers, progress, report, watch, absent)
 
 
-_OF_A_RUN = ("scores.json", "problems.txt", "scores.md", "report.html")  # the last two are made from reports
+_OF_A_RUN = ("scores.json", "problems.txt", "scores.md", "report.html", "browse.html")  # the last 3 are made by reports
 
 
 def _evaluate(
@@ -240,6 +246,7 @@ def _evaluate(
     workers: int | None,
     progress: Progress | None,
     report: Report | None,
+    watch: Watch | None,
     absent: Absent,
 ) -> Scores:
     """Score a set, and write its records and scores."""
@@ -250,7 +257,7 @@ def _evaluate(
         for name in _OF_A_RUN:  # scores of an earlier run must not stand beside records of this one
             (folder / name).unlink(missing_ok=True)
     totals, skipped = score_set(
-        images, settings, problems, journal=journal, skip_bad=skip_bad, workers=workers, progress=progress
+        images, settings, problems, journal=journal, skip_bad=skip_bad, workers=workers, progress=progress, watch=watch
     )
     scores = replace(totals.scores(skipped=len({problem.where for problem in skipped})), absent=absent)
     if folder is not None:
@@ -267,15 +274,18 @@ def _evaluate(
 class _PredictedSet:
     """A predictor over a data set: the network runs in the calling thread, the scores are taken in the workers."""
 
-    def __init__(self, predictor: SegmentsImages, dataset: LabelledSet, settings: Settings) -> None:
+    def __init__(
+        self, predictor: SegmentsImages, dataset: LabelledSet, settings: Settings, *, watched: bool = False
+    ) -> None:
         self._predictor, self._dataset, self._settings = predictor, dataset, settings
+        self._watched = watched
         self.names: Sequence[str] = list(getattr(dataset, "names", map(str, range(len(dataset)))))
         self._known = set(self.names)
 
     def is_current(self, record: ImageRecord) -> bool:
         return record.name in self._known
 
-    def prepare(self, index: int, only_check: bool) -> Callable[[], Outcome]:
+    def prepare(self, index: int, only_check: bool) -> Work:
         image, labels, name = self._dataset.sample(index)
         if image.shape[:2] != labels.shape:
             raise DataError(
@@ -283,9 +293,11 @@ class _PredictedSet:
                 f"{labels.shape[0]}×{labels.shape[1]}; the same size expected"
             )
         if only_check:
-            return lambda: None
+            return lambda: (None, None)
         predicted = self._predictor(image).labels
-        return lambda: score_image(predicted, labels, self._settings, name)
+        # Several wait for a thread: images, which are large, only where somebody looks at them.
+        example = Example(image if self._watched else None, predicted, labels)
+        return lambda: (score_image(predicted, labels, self._settings, name), example)
 
     def example(self, name: str) -> Example:
         image, labels, _ = self._dataset.sample(list(self.names).index(name))

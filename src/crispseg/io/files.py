@@ -42,11 +42,13 @@ def files_below(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str], *, lasting: bool = True) -> Iterator[Path]:
     """Write a file under another name beside it and put it in place once it is whole and on the disk.
 
     Args:
         path: of the file to be; missing parent folders are made, an existing file is replaced.
+        lasting: whether to wait until the disk holds it. False for the many small files that can be made again: waiting
+            takes longer than making them, and nothing but a loss of power can then leave one of them broken.
 
     Yields:
         The temporary path to write to; it has the same suffix, which many writers go by.
@@ -64,11 +66,13 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = _name_beside(target)
     try:
         yield temporary
-        _flush(temporary)
+        if lasting:
+            _flush(temporary)
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
-    _flush_folder(target.parent)
+    if lasting:
+        _flush_folder(target.parent)
 
 
 @contextlib.contextmanager
