@@ -11,6 +11,7 @@ from crispseg.cli import app
 from crispseg.evaluation import evaluate_folders
 from crispseg.io import read_image, write_png
 from crispseg.labels import LabelSpace
+from crispseg.pages.browse import BrowsePage
 from crispseg.pictures import plot_iou_at_distance
 
 SPACE = LabelSpace.from_dict({"name": "two", "classes": ["ground", "sky"]})
@@ -58,6 +59,26 @@ def test_differences_are_printed_and_written(runs: Path, tmp_path: Path):
     assert f"+{100 * mean['difference']:.2f}" in result.stdout
     assert "paired bootstrap over images" in " ".join(result.stdout.split())
     assert "| IoU | mean |" in (tmp_path / "compare.md").read_text()
+
+
+def test_runs_are_shown_beside_each_other_once_each_has_its_pictures(runs: Path, tmp_path: Path):
+    asked = (runs / "plain", runs / "right", "--resamples", 20, "--browse")
+    result = invoke(*asked)
+    assert result.exit_code == 2
+    assert "--out" in result.stderr
+    result = invoke(*asked, "--out", tmp_path / "compared")
+    assert result.exit_code == 2
+    assert "plain: no pictures" in result.stderr
+    assert "--resume --browse" in result.stderr
+    assert not (tmp_path / "compared").exists()
+    for name in ("plain", "right"):
+        page, masks = BrowsePage(tmp_path / name), runs / "masks"
+        folders = (masks / name, masks / "labels")
+        evaluate_folders(*folders, SPACE, (0, 2), out=page.folder, watch=page.draw, report=page.write)
+    result = invoke(tmp_path / "plain", tmp_path / "right", *asked[2:], "--out", tmp_path / "compared")
+    assert result.exit_code == 0, result.output
+    assert "browse.html" in result.stdout
+    assert (tmp_path / "compared/browse.html").is_file()
 
 
 def test_images_are_drawn_in_groups(runs: Path):

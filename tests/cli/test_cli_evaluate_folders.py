@@ -77,6 +77,17 @@ def test_folders_are_scored_and_files_written(scene: Path):
     assert held == ["images.jsonl", "report.html", "scores.json", "scores.md"]
 
 
+def test_the_page_of_all_images_is_written_where_it_is_asked_for(scene: Path):
+    result = invoke(*options(scene), "--out", scene / "out", "--browse")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.rstrip().endswith("browse.html")
+    assert len(list((scene / "out/browse").glob("errors/*.png"))) == 4
+    assert 'href="browse.html"' in (scene / "out/report.html").read_text()
+    result = invoke(*options(scene), "--out", scene / "out")
+    assert 'href="browse.html"' not in (scene / "out/report.html").read_text()
+    assert "--browse" in error_line(invoke(*options(scene), "--browse"))
+
+
 def test_bad_files_are_listed_in_one_error_and_can_be_skipped(scene: Path):
     (scene / "masks/0.png").unlink()
     (scene / "masks/1.png").write_bytes(b"no image")

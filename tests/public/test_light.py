@@ -73,6 +73,7 @@ def _write_masks(folder: Path) -> None:
         ("fit camvid/gff --set model.hed=gff", 2, "model.hed"),
         ("fit camvid/gfff", 2, "camvid/gff"),
         ("score ours labels --label-space camvid --out out", 0, "report.html"),
+        ("score ours labels --label-space camvid --out out --browse", 0, "browse.html"),
         ("evaluate --predictions theirs --labels labels --label-space camvid", 0, "mean"),
     ],
 )

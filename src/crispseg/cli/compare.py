@@ -40,6 +40,13 @@ def compare(
     ] = None,
     absent: AbsentRule = None,
     out: Annotated[Path | None, typer.Option(help="Write compare.json and compare.md here.")] = None,
+    browse: Annotated[
+        bool,
+        typer.Option(
+            "--browse",
+            help="Write browse.html here as well: the runs image by image, beside each other; each needs its own.",
+        ),
+    ] = False,
     plot: Annotated[
         Path | None,
         typer.Option(metavar="FILE.png", help="Plot mIoU at distance, of runs with the same [b]--crop-factors[/b]."),
@@ -52,7 +59,10 @@ def compare(
 
     if plot is not None and plot.suffix.lower() != ".png":
         raise ConfigError(f"--plot {plot}: a name that ends in .png expected")
+    if browse and out is None:
+        raise ConfigError("--browse writes a page of all images; name a folder for it as well (--out)")
 
+    rule = "skip" if absent is None else parse_absent(absent)
     with make_progress() as progress:
         task = progress.add_task("comparing", total=None)
         comparison = compare_runs(
@@ -61,10 +71,18 @@ def compare(
             seed,
             common=common,
             group_by=int(group_by) if group_by is not None and re.fullmatch("[0-9]{1,9}", group_by) else group_by,
-            absent="skip" if absent is None else parse_absent(absent),
+            absent=rule,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     picture = None if plot is None else _plot(comparison, plot)
+    written = ["compare.json", "compare.md"]
+    if out is not None and browse:
+        from crispseg.pages.browse import BrowsePage, write_comparison
+
+        with make_progress() as progress:
+            task = progress.add_task("gathering pictures", total=None)
+            write_comparison(runs, out, rule, lambda done, total: progress.update(task, completed=done, total=total))
+        written.append(BrowsePage.address)
     console = out_console()
     for run in comparison.runs[1:]:
         print_table(console, comparison_table(comparison, run))
@@ -75,7 +93,7 @@ def compare(
         for name, text in (("compare.json", comparison.to_json()), ("compare.md", comparison.to_markdown())):
             with atomic_write(out / name) as temporary:
                 temporary.write_text(text, encoding="utf-8")
-        console.print(f"written: {out / 'compare.json'}, {out / 'compare.md'}", soft_wrap=True)
+        console.print(f"written: {', '.join(str(out / name) for name in written)}", soft_wrap=True)
 
 
 def _plot(comparison: Comparison, path: Path) -> Picture:

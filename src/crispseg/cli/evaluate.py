@@ -11,6 +11,7 @@ import typer
 from crispseg.cli.score import score as score_masks
 from crispseg.cli.scoring import (
     AbsentRule,
+    Browse,
     CropFactors,
     CropMargin,
     MaxPixels,
@@ -70,6 +71,7 @@ def evaluate(
     crop_factors: CropFactors = None,
     crop_margin: CropMargin = None,
     out: Out = None,
+    browse: Browse = False,
     resume: Resume = False,
     skip_bad: SkipBad = False,
     workers: Workers = None,
@@ -80,7 +82,7 @@ def evaluate(
     if (model is None) == (predictions is None):
         raise ConfigError("what to score: name a model, or give --predictions with --labels and --label-space")
     of_masks: dict[str, Any] = {"encoding": encoding, "label_encoding": label_encoding, "instances": instances}
-    options: dict[str, Any] = {"resume": resume, "skip_bad": skip_bad, "workers": workers}
+    options: dict[str, Any] = {"browse": browse, "resume": resume, "skip_bad": skip_bad, "workers": workers}
     if predictions is not None:
         _refuse({"--data": data, "--layout": layout, "--set": set_, "--device": device}, "a model")
         if labels is None or label_space is None:

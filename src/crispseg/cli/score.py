@@ -10,6 +10,7 @@ import typer
 
 from crispseg.cli.scoring import (
     AbsentRule,
+    Browse,
     CropFactors,
     CropMargin,
     MaxPixels,
@@ -59,6 +60,7 @@ def score(
         ),
     ] = None,
     out: Out = None,
+    browse: Browse = False,
     resume: Resume = False,
     skip_bad: SkipBad = False,
     workers: Workers = None,
@@ -86,6 +88,7 @@ def score(
         partial(evaluate_folders, predictions, labels, label_space, instances=instances),
         f"{predictions} against {labels}",
         out,
+        browse=browse,
         resume=resume,
         skip_bad=skip_bad,
         workers=workers,

@@ -15,10 +15,13 @@ from crispseg.stopping import StopSignals
 
 if TYPE_CHECKING:
     from crispseg.evaluation import Scores
+    from crispseg.evaluation.scoring import Evaluation
     from crispseg.metrics.functional.arrays import Absent
+    from crispseg.pages.browse import BrowsePage
 
 __all__ = [
     "AbsentRule",
+    "Browse",
     "CropFactors",
     "CropMargin",
     "MaxPixels",
@@ -60,6 +63,10 @@ CropMargin = Annotated[
     typer.Option(min=0, help="Pixels that those crops leave out at the sides and below.", show_default="100"),
 ]
 Out = Annotated[Path | None, typer.Option(help=f"Write {', '.join(_WRITTEN[:-1])} and {_WRITTEN[-1]} here.")]
+Browse = Annotated[
+    bool,
+    typer.Option("--browse", help="Write browse.html here as well: all images with their errors, to sort and filter."),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run in --out that was stopped.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out what cannot be scored, and say how many.")]
 MaxPixels = Annotated[
@@ -71,19 +78,31 @@ MaxPixels = Annotated[
 Workers = Annotated[int | None, typer.Option(help="Threads that score.", show_default="one per core, four at most")]
 
 
-def score_and_show(score: Callable[..., Scores], title: str, out: Path | None, **options: Any) -> None:
+def score_and_show(
+    score: Callable[..., Scores], title: str, out: Path | None, *, browse: bool = False, **options: Any
+) -> None:
     """Run an evaluation behind a progress bar, print its tables, and write its pages.
 
     Args:
         score: `evaluate` or `evaluate_folders` with what is scored.
         title: of the table.
         out: where files go; None: nowhere.
+        browse: whether the page of all images is written as well.
         options: the other arguments of `score`.
     """
     from crispseg.cli.scores import extra_tables, scores_table
 
+    if out is None and browse:
+        raise ConfigError("--browse writes a page of all images; name a folder for it as well (--out)")
+    written: tuple[str, ...] = _WRITTEN
     if out is not None:
         options["report"] = partial(_write_pages, out)
+    if out is not None and browse:
+        from crispseg.pages.browse import BrowsePage
+
+        page = BrowsePage(out)
+        options |= {"report": partial(_write_pages, out, page=page), "watch": page.draw}
+        written = (*_WRITTEN, page.address)
     reached = "nothing is scored yet"
 
     def what_stands() -> str:
@@ -108,13 +127,15 @@ def score_and_show(score: Callable[..., Scores], title: str, out: Path | None, *
             f"{scores.skipped} images skipped" + (f", see {out / 'problems.txt'}" if out else ""), soft_wrap=True
         )
     if out is not None:
-        console.print(f"written: {', '.join(str(out / name) for name in _WRITTEN)}", soft_wrap=True)
+        console.print(f"written: {', '.join(str(out / name) for name in written)}", soft_wrap=True)
 
 
-def _write_pages(out: Path, evaluation: Any) -> None:
+def _write_pages(out: Path, evaluation: Evaluation, page: BrowsePage | None = None) -> None:
     from crispseg.pages.evaluation import write_pages
 
-    write_pages(evaluation, out)
+    if page is not None:
+        page.write(evaluation)
+    write_pages(evaluation, out, all_images=None if page is None else page.address)
 
 
 def parse_radii(text: str) -> tuple[float, ...]:

@@ -1,17 +1,22 @@
 """What all pages are made of: one base template with its style and policy, parts, and one chart.
 
 A page is one HTML file that holds all it shows. Its content security policy says so to the browser: styles of its own,
-pictures inside it, and nothing else, neither scripts nor anything from outside.
+pictures inside it, and nothing else, neither scripts nor anything from outside. A page that a person works with has one
+script of ours, which the policy names by its fingerprint, and pictures in a folder beside it; see decision 9.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from crispseg.labels import LabelSpace
 from crispseg.pictures import to_data_uri
@@ -19,15 +24,19 @@ from crispseg.pictures.colour import Picture
 
 __all__ = ["class_colours", "css_colour", "line_chart", "panel_values", "render_page"]
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_POLICY = "default-src 'none'; img-src {images}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_INSIDE, _BESIDE = "data:", "'self' file: data:"  # a browser that opens a file need not take its folder for 'self'
 _LINE_COLOURS = ("accent", "base")
 
 
-def render_page(template: str, **values: Any) -> str:
+def render_page(template: str, *, script: str | None = None, data: Any = None, **values: Any) -> str:
     """Fill a template of this room, which extends ``base.html.j2``; it escapes all that it is given.
 
     Args:
         template: its file's name.
+        script: the file's name of the page's script, which alone may run; the page may then show pictures that lie
+            beside it. None: nothing runs.
+        data: what the script reads, as plain values: JSON in a block that no browser runs.
         values: of its names; one that it lacks is an error.
 
     Returns:
@@ -40,7 +49,26 @@ def render_page(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(policy=_POLICY, **values)
+    policy, code = _POLICY.format(images=_INSIDE), ""
+    if script is not None:
+        code = (Path(__file__).parent / script).read_text(encoding="utf-8")
+        if "</" in code or "<!--" in code:
+            raise ValueError(f"{script}: holds what would end it in a page, or begin a comment")
+        digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode("ascii")
+        # Trusted types: even our own script cannot make elements from text.
+        trusted = "require-trusted-types-for 'script'; trusted-types 'none'"
+        policy = f"{_POLICY.format(images=_BESIDE)}; script-src 'sha256-{digest}'; {trusted}"
+    return environment.get_template(template).render(
+        policy=policy, script=Markup(code), data=_harmless_json(data), **values
+    )
+
+
+def _harmless_json(data: Any) -> Markup:
+    """JSON that cannot end the block that it stands in, whatever its texts hold."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)  # ASCII, so that half characters are no matter
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
 
 
 def css_colour(rgb: Iterable[int]) -> str:

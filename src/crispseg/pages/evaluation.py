@@ -32,19 +32,26 @@ _PROBLEMS_SHOWN = 100
 _NUMBERS_UP_TO = 30  # classes whose confusion has room for numbers
 
 
-def write_pages(evaluation: Evaluation, folder: str | os.PathLike[str]) -> None:
-    """Write ``report.html``, and ``scores.md`` with the same tables, into a folder."""
-    pages = {"report.html": render_report(evaluation), "scores.md": evaluation.scores.to_markdown()}
+def write_pages(evaluation: Evaluation, folder: str | os.PathLike[str], all_images: str | None = None) -> None:
+    """Write ``report.html``, and ``scores.md`` with the same tables, into a folder.
+
+    Args:
+        evaluation: of a set.
+        folder: for the files.
+        all_images: the address of the page of all images, which the report leads to; None: there is none.
+    """
+    pages = {"report.html": render_report(evaluation, all_images), "scores.md": evaluation.scores.to_markdown()}
     for name, text in pages.items():
         with atomic_write(Path(folder) / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
 
-def render_report(evaluation: Evaluation) -> str:
+def render_report(evaluation: Evaluation, all_images: str | None = None) -> str:
     """Make the page: scores, confusion, the worst images, and what was left out.
 
     Args:
         evaluation: of a set; the worst images are read, or predicted, anew.
+        all_images: the address of the page of all images, or None.
 
     Returns:
         A whole HTML document.
@@ -56,6 +63,7 @@ def render_report(evaluation: Evaluation) -> str:
     return render_page(
         "evaluation.html.j2",
         summary=scores.summary(),
+        all_images=all_images,
         tiles=_tiles(scores),
         headings=list(columns),
         rows=[

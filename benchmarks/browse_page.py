@@ -1,0 +1,193 @@
+"""The page of all images of a large set: what it costs to write, how large it is, and how soon Chromium shows it.
+
+    python benchmarks/browse_page.py [--images 5000] [--opens 7] [--append docs/results/browse.md]
+
+The set is made up: street-like regions of 19 classes at 320×640 with photos of noise and colour, of which there are 50,
+each shown again and again under another name; so records and pictures are as large as real ones. The page is opened as
+a file, in a browser of its own each time. Needs playwright and a Chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+from playwright.sync_api import Browser, sync_playwright
+
+from crispseg.evaluation import evaluate
+from crispseg.labels import label_space
+from crispseg.pages.browse import BrowsePage
+
+SIZE_HW = (320, 640)
+DIFFERENT = 50
+COST_IMAGES = 100  # of each run that says what drawing costs
+WINDOW = {"width": 1280, "height": 900}
+SORT = """() => {
+  const started = performance.now();
+  document.getElementById("sort").dispatchEvent(new Event("input", {bubbles: true}));
+  return (performance.now() - started) / 1000;
+}"""
+SHOWN = """() => {
+  const seen = [...document.querySelectorAll('.shot img')].filter(i => i.getBoundingClientRect().top < innerHeight);
+  return seen.length > 0 && seen.every(i => i.complete && i.naturalWidth > 0);
+}"""
+
+
+class Streets:
+    """A labelled set, and what predicts it."""
+
+    def __init__(self, images: int) -> None:
+        self.label_space = label_space("cityscapes")
+        self.names = [f"aachen_{index:06d}_000019" for index in range(images)]
+        rng = np.random.default_rng(0)
+        self._made = [self._make(rng) for _ in range(min(DIFFERENT, images))]
+        self._asked: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def sample(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
+        image, labels, prediction = self._made[index % DIFFERENT]
+        self._asked[id(image)] = prediction
+        return image, labels, self.names[index]
+
+    def __call__(self, image: np.ndarray) -> SimpleNamespace:
+        return SimpleNamespace(labels=self._asked[id(image)])
+
+    def _make(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        classes = rng.choice(19, 12, replace=False)  # as many as a street shows
+        fields = [cv2.GaussianBlur(rng.standard_normal(SIZE_HW).astype(np.float32), None, 12) for _ in classes]
+        labels = classes[np.argmax(fields, axis=0)].astype(np.uint8)
+        labels[rng.random(SIZE_HW) < 0.01] = 255
+        moved = [cv2.GaussianBlur(field, None, 3) for field in fields]
+        prediction = classes[np.argmax(moved, axis=0)].astype(np.uint8)
+        photo = rng.integers(0, 255, (20, 3), dtype=np.uint8)[labels % 20].astype(np.int16)
+        photo += rng.integers(-12, 12, photo.shape, dtype=np.int16)
+        return np.clip(photo, 0, 255).astype(np.uint8), labels, prediction
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--opens", type=int, default=7)
+    parser.add_argument("--append", type=Path, metavar="FILE.md", help="write what was found to the end of this page")
+    arguments = parser.parse_args()
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ratios = drawing_costs(folder)
+        page = BrowsePage(folder / "all")
+        streets = Streets(arguments.images)
+        evaluate(streets, streets, out=page.folder, watch=page.draw, report=page.write)
+        started = time.perf_counter()
+        page_of_records(page.folder, streets)
+        written = time.perf_counter() - started
+        values = {
+            "images": arguments.images,
+            "scoring with pictures, as a multiple of scoring without": summary(ratios),
+            "the page from the records alone (s)": round(written, 2),
+            "browse.html (MB)": megabytes(page.folder / "browse.html"),
+            "pictures (MB)": megabytes(*(page.folder / "browse").rglob("*.*")),
+            "images.jsonl (MB)": megabytes(page.folder / "images.jsonl"),
+            **opened(page.folder / "browse.html", arguments.opens),
+        }
+    lines = [
+        f"{date.today():%d %B %Y}; {os.cpu_count()} cores of {processor()}, Python {platform.python_version()}, "
+        f"load {load:.1f}; medians of {arguments.opens} openings, lowest and highest beside them.",
+        "",
+        "| | |",
+        "|---|---:|",
+        *(f"| {key} | {value} |" for key, value in values.items()),
+    ]
+    print("\n".join(lines))
+    if arguments.append:
+        with arguments.append.open("a", encoding="utf-8") as text:
+            text.write("\n" + "\n".join(lines) + "\n")
+        arguments.append.with_suffix(".json").write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def drawing_costs(folder: Path) -> list[float]:
+    """Processor seconds of an evaluation with pictures over those of one without, the two in turn."""
+    streets, ratios = Streets(COST_IMAGES), []
+    for turn in range(4):
+        seconds = []
+        for draws in (False, True):
+            out = folder / f"{turn}{draws}"
+            page = BrowsePage(out)
+            started = time.process_time()
+            evaluate(
+                streets, streets, out=out, watch=page.draw if draws else None, report=page.write if draws else None
+            )
+            seconds.append(time.process_time() - started)
+        ratios.append(seconds[1] / seconds[0])
+    return ratios[1:]
+
+
+def page_of_records(folder: Path, streets: Streets) -> None:
+    """The page once more, where all is scored and drawn."""
+    evaluate(streets, streets, out=folder, resume=True, report=BrowsePage(folder).write)
+
+
+def opened(page: Path, times: int) -> dict[str, str]:
+    """Seconds from the address to the first paint, to the cards with their pictures, and of sorting and filtering."""
+    found: dict[str, list[float]] = {}
+    with sync_playwright() as driver:
+        for _ in range(times):
+            browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+            for title, seconds in one_opening(browser, page).items():
+                found.setdefault(title, []).append(seconds)
+            browser.close()
+    return {title: summary(seconds) for title, seconds in found.items()}
+
+
+def one_opening(browser: Browser, address: Path) -> dict[str, float]:
+    page = browser.new_page(viewport=WINDOW)
+    page.goto("about:blank")
+    started = time.perf_counter()
+    page.goto(address.as_uri())
+    page.wait_for_function(SHOWN, polling=5)
+    shown = time.perf_counter() - started
+    painted = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime / 1000")
+    ready = page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd / 1000")
+    page.select_option("#sort", label="boundary F 1 px")
+    return {
+        "first paint (s)": painted,
+        "script done: first 60 cards there, sorted (s)": ready,
+        "all pictures in view shown (s)": shown,
+        "sorting again (s)": page.evaluate(SORT),
+    }
+
+
+def summary(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
+
+
+def megabytes(*paths: Path) -> float:
+    return round(sum(path.stat().st_size for path in paths) / 1e6, 1)
+
+
+def chromium() -> str:
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        raise SystemExit("no Chromium found (Debian: apt-get install chromium)")
+    return found
+
+
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    main()
