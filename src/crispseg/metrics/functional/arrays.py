@@ -104,17 +104,13 @@ def absent_score(absent: Absent) -> float:
     return math.nan if absent == "skip" else 1.0
 
 
-def count_pairs(
-    rows: npt.NDArray[np.uint8], columns: npt.NDArray[np.uint8], where: npt.NDArray[np.bool_] | None = None
-) -> npt.NDArray[np.int64]:
-    """How many pixels have each pair of values, of all or of those in a mask of the same shape: (256, 256)."""
+def count_pairs(rows: npt.NDArray[np.uint8], columns: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """How many pixels have each pair of values: (256, 256)."""
     counts = np.zeros((_BYTES, _BYTES), np.int64)
-    flat = [None if values is None else values.reshape(1, -1) for values in (rows, columns, where)]
+    pair = [values.reshape(1, -1) for values in (rows, columns)]
     for start in range(0, rows.size, _EXACT):
-        first, second, mask = (values if values is None else values[:, start : start + _EXACT] for values in flat)
-        mask = None if mask is None else mask.view(np.uint8)
-        pair: list[npt.NDArray[np.uint8]] = [first, second]  # type: ignore[list-item]
-        counts += cv2.calcHist(pair, [0, 1], mask, [_BYTES, _BYTES], [0, _BYTES, 0, _BYTES]).astype(np.int64)
+        part = [values[:, start : start + _EXACT] for values in pair]
+        counts += cv2.calcHist(part, [0, 1], None, [_BYTES, _BYTES], [0, _BYTES, 0, _BYTES]).astype(np.int64)
     return counts
 
 

@@ -218,7 +218,7 @@ def trimap_counts_by_radius(
     check_radii(radii_px)
     predicted, true = to_image_pair(prediction, labels, num_classes, ignore_index)
     bands = _bands(_any_boundary(true), radii_px)
-    return np.stack([count_pairs(true, predicted, band)[:num_classes, :num_classes] for band in bands])
+    return np.stack([count_pairs(true[band], predicted[band])[:num_classes, :num_classes] for band in bands])
 
 
 def _bands(boundary: npt.NDArray[np.bool_], radii_px: Sequence[float]) -> Iterator[npt.NDArray[np.bool_]]:
