@@ -172,6 +172,7 @@ class EvaluateConfig(_Values):
     scales: Annotated[tuple[Annotated[float, Field(gt=0, le=MAX_SCALE)], ...], Field(min_length=1)] = (1.0,)
     flip: bool = False
     window_hw: tuple[PositiveInt, PositiveInt] | None = None
+    scores: Annotated[tuple[str, ...], Field(min_length=1)] | None = None  # which scores; None: all that there are
     absent: Literal["skip", "one"] = "skip"  # boundary F of classes that an image lacks; one: 1, as in the papers' code
 
 

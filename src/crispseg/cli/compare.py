@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crispseg.cli.console import make_progress, out_console, print_table
-from crispseg.cli.scoring import AbsentRule, parse_absent
+from crispseg.cli.scoring import AbsentRule, parse_absent, parse_scores
 from crispseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,6 +36,12 @@ def compare(
             metavar="N|PATTERN",
             help="Draw groups instead of single images: blocks of N neighbours by name, or images in whose names the "
             "regular expression finds the same, e.g. [b]'^[^_]+'[/b].",
+        ),
+    ] = None,
+    scores: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,…", help="Compare only these: iou, boundary_f, distance_iou.", show_default="what all have"
         ),
     ] = None,
     absent: AbsentRule = None,
@@ -72,6 +78,7 @@ def compare(
             common=common,
             group_by=int(group_by) if group_by is not None and re.fullmatch("[0-9]{1,9}", group_by) else group_by,
             absent=rule,
+            scores=None if scores is None else parse_scores(scores),
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     picture = None if plot is None else _plot(comparison, plot)

@@ -18,11 +18,13 @@ from crispseg.cli.scoring import (
     Out,
     Radii,
     Resume,
+    ScoreNames,
     SkipBad,
     Workers,
     parse_absent,
     parse_crops,
     parse_radii,
+    parse_scores,
     score_and_show,
 )
 from crispseg.errors import ConfigError
@@ -67,6 +69,7 @@ def evaluate(
     label_encoding: Annotated[str | None, typer.Option(hidden=True)] = None,
     instances: Annotated[bool | None, typer.Option("--instances/--no-instances", hidden=True)] = None,
     radii: Radii = None,
+    scores: ScoreNames = None,
     absent: AbsentRule = None,
     crop_factors: CropFactors = None,
     crop_margin: CropMargin = None,
@@ -89,7 +92,7 @@ def evaluate(
             missing = [name for name, value in (("--labels", labels), ("--label-space", label_space)) if value is None]
             raise ConfigError(f"--predictions needs {' and '.join(missing)} as well")
         options |= {"radii": radii, "crop_factors": crop_factors, "crop_margin": crop_margin, "max_pixels": max_pixels}
-        options["absent"] = absent
+        options |= {"absent": absent, "scores": scores}
         score_masks(predictions, labels, label_space, out=out, **of_masks, **options)
         return
     assert model is not None
@@ -100,6 +103,8 @@ def evaluate(
     changes = [*(set_ or []), *([] if max_pixels is None else [f"data.max_pixels={max_pixels}"])]
     if absent is not None:
         changes.append(f"evaluate.absent={parse_absent(absent)}")
+    if scores is not None:
+        changes.append(f"evaluate.scores=[{','.join(parse_scores(scores))}]")
     title, score = _of_model(model, data, layout, split, changes, device, radii_px, recorded=out is not None)
     score_and_show(score, title, out, **options, **crops)
 
@@ -144,7 +149,10 @@ def _of_model(
         "window_hw": options.window_hw,
     }
     title = f"{model} on {recipe.data.own_split(split)} of {recipe.data.root or recipe.data.layout}"
-    return title, partial(score, predictor, dataset, radii_px or options.radii_px, source=source, absent=options.absent)
+    radii_px = radii_px or options.radii_px
+    return title, partial(
+        score, predictor, dataset, radii_px, source=source, absent=options.absent, scores=options.scores
+    )
 
 
 def _recipe(

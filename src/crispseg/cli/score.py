@@ -17,11 +17,13 @@ from crispseg.cli.scoring import (
     Out,
     Radii,
     Resume,
+    ScoreNames,
     SkipBad,
     Workers,
     parse_absent,
     parse_crops,
     parse_radii,
+    parse_scores,
     score_and_show,
 )
 from crispseg.errors import ConfigError
@@ -48,6 +50,7 @@ def score(
         str | None, typer.Option(help="The same of LABELS alone.", show_default="as --encoding")
     ] = None,
     radii: Radii = None,
+    scores: ScoreNames = None,
     absent: AbsentRule = None,
     crop_factors: CropFactors = None,
     crop_margin: CropMargin = None,
@@ -80,6 +83,7 @@ def score(
         "encoding": encoding,
         "label_encoding": label_encoding,
         "radii_px": None if radii is None else parse_radii(radii),
+        "scores": None if scores is None else parse_scores(scores),
         "absent": None if absent is None else parse_absent(absent),
         "max_pixels": max_pixels,
         **parse_crops(crop_factors, crop_margin),

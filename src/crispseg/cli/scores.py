@@ -15,20 +15,16 @@ __all__ = ["comparison_table", "extra_tables", "scores_table"]
 
 
 def scores_table(scores: Scores, title: str) -> Table:
-    """IoU and boundary F in per cent: a row per class, and the mean above them; below them what has one value."""
+    """The main scores in per cent: a row per class, and the mean above them; below them what has one value."""
     table = _table(title, scores.table_rows())
-    instances = f" iIoU: {scores.averaging['iiou']}." if scores.iiou else ""
-    table.caption = (
-        f"{scores.summary()}. IoU: {scores.averaging['iou']}.{instances} "
-        f"F: boundary F, {scores.averaging[scores.shown_boundary_f]}."
-    )
+    table.caption = f"{scores.summary()}.{scores.rules()}"
     return table
 
 
 def extra_tables(scores: Scores) -> list[Table]:
     """What was scored because it was asked for: categories, if there are instances, and IoU at distance."""
     tables = []
-    if scores.category_iiou:
+    if scores.category_iiou or (scores.chosen is not None and scores.category_iou):
         tables.append(_table("categories, in %", scores.category_rows()))
     if scores.distance_iou:
         table = _table("IoU at distance by crop factor in pixels, in %", scores.distance_rows())
@@ -52,9 +48,11 @@ def comparison_table(comparison: Comparison, run: str) -> Table:
 
 
 def _table(title: str, rows: list[list[str]]) -> Table:
-    """A heading, the mean in bold, and a row per class."""
-    head, mean, *classes = rows
+    """A heading, the mean in bold, and a row per class; nothing between title and caption where there are no rows."""
     table = Table(title=title, title_justify="left", caption_justify="left")
+    if not rows:
+        return table
+    head, mean, *classes = rows
     for position, name in enumerate(head):
         table.add_column(name, justify="right" if position else "left")
     table.add_row(*mean, style="bold")

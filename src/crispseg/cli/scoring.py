@@ -28,11 +28,13 @@ __all__ = [
     "Out",
     "Radii",
     "Resume",
+    "ScoreNames",
     "SkipBad",
     "Workers",
     "parse_absent",
     "parse_crops",
     "parse_radii",
+    "parse_scores",
     "score_and_show",
 ]
 
@@ -48,6 +50,15 @@ AbsentRule = Annotated[
         metavar="skip|one",
         help="What boundary F makes of classes that an image lacks: skips them, or counts them 1, as the papers' code.",
         show_default="skip, or the recipe's",
+    ),
+]
+ScoreNames = Annotated[
+    str | None,
+    typer.Option(
+        "--scores",
+        metavar="NAME,…",
+        help="Only these scores, such as iou,boundary_f: what they do not need is not counted.",
+        show_default="all, or the recipe's",
     ),
 ]
 CropFactors = Annotated[
@@ -155,6 +166,21 @@ def parse_radii(text: str) -> tuple[float, ...]:
     if not values or not all(0 <= value < float("inf") for value in values):
         raise ConfigError(f"--radii {text}: numbers ≥ 0 with commas between them expected, as in 3,5,9,12")
     return tuple(int(value) if value.is_integer() else value for value in values)
+
+
+def parse_scores(text: str) -> tuple[str, ...]:
+    """Read ``"iou,boundary_f"``.
+
+    Raises:
+        ConfigError: if a name is unknown.
+
+    Example:
+        >>> parse_scores("boundary_f,iou")
+        ('iou', 'boundary_f')
+    """
+    from crispseg.metrics.table import choose_scores
+
+    return choose_scores([part.strip() for part in text.split(",")])
 
 
 def parse_absent(text: str) -> Absent:

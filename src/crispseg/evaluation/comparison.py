@@ -27,7 +27,7 @@ from crispseg.evaluation.records import Settings
 from crispseg.evaluation.scores import format_percent, markdown_table
 from crispseg.metrics.counts import SetCounts, Shares
 from crispseg.metrics.functional.arrays import Absent
-from crispseg.metrics.table import DEFINITIONS
+from crispseg.metrics.table import DEFINITIONS, choose_scores
 
 __all__ = ["Comparison", "Difference", "compare"]
 
@@ -37,6 +37,7 @@ _COMPARED = {
     "boundary_f_absent_one": "boundary F",
     "distance_iou": "IoU at distance",
 }
+_CHOOSABLE = ("iou", "boundary_f", "distance_iou")
 _BY_RULE: dict[Absent, str] = {"skip": "boundary_f", "one": "boundary_f_absent_one"}
 MAX_RESAMPLES = 100_000
 """Their sums are in memory at once: hundreds of megabytes for tables of 150 classes."""
@@ -134,13 +135,23 @@ class Comparison:
         few = "; with so few groups it is too narrow" if self.groups is not None and self.groups < _FEW else ""
         return (
             f"{self.images} images{left_out}; in per cent; difference to {self.runs[0]}, with the 95 % interval of a "
-            f"paired bootstrap over {self._drawn()} ({self.resamples} resamples, seed {self.seed}){few}. IoU: pixels "
-            f"counted over the set; boundary F: {self._rule()}. * the interval excludes 0; "
-            "where nothing differs, 1 of 20 such intervals does so by chance."
+            f"paired bootstrap over {self._drawn()} ({self.resamples} resamples, seed {self.seed}){few}. "
+            f"{self._rules_in_words()}. * the interval excludes 0; where nothing differs, 1 of 20 such intervals does "
+            "so by chance."
         )
 
-    def _rule(self) -> str:
-        return DEFINITIONS[_BY_RULE[self.absent]].averaging
+    def _rules(self) -> dict[str, str]:
+        """How each compared score is averaged."""
+        rules = {
+            "IoU": "pixels counted over the whole set",
+            "boundary F": DEFINITIONS[_BY_RULE[self.absent]].averaging,
+            "IoU at distance": "pixels inside the crop counted over the whole set",
+        }
+        compared = {entry.score for entry in self.differences}
+        return {score: rule for score, rule in rules.items() if score in compared}
+
+    def _rules_in_words(self) -> str:
+        return "; ".join(f"{score}: {rule}" for score, rule in self._rules().items())
 
     def _drawn(self) -> str:
         return "images" if self.groups is None else f"{self.groups} groups of images"
@@ -162,11 +173,7 @@ class Comparison:
             "seed": self.seed,
             "groups": self.groups,
             "interval": f"95 %, percentiles of a paired bootstrap over {self._drawn()}",
-            "averaging": {
-                "IoU": "pixels counted over the whole set",
-                "boundary F": self._rule(),
-                "IoU at distance": "pixels inside the crop counted over the whole set",
-            },
+            "averaging": self._rules(),
             "differences": [entry.to_dict() for entry in self.differences],
         }
 
@@ -188,6 +195,7 @@ def compare(
     common: bool = False,
     group_by: int | str | None = None,
     absent: Absent = "skip",
+    scores: Sequence[str] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Comparison:
     """Compare evaluations of the same images with the first of them.
@@ -202,13 +210,14 @@ def compare(
             as ``"^[^_]+"`` for what stands before the first underscore; None draws every image by itself.
         absent: which boundary F is compared: that in which an image without the class is skipped, or that in which it
             counts 1, ``"one"``, as in the papers.
+        scores: which of iou, boundary_f and distance_iou; None: those that the runs have, which must be the same.
         progress: called with (images done, images in all).
 
     Returns:
         The differences with their intervals.
 
     Raises:
-        ConfigError: if the runs have other classes or radii, or an argument does not fit.
+        ConfigError: if the runs have other classes, radii or scores, or an argument does not fit.
         DataError: if a run is missing, broken or not whole, the images or their labels differ, or fewer than 2 remain.
     """
     if len(folders) < 2 or not 1 <= resamples <= MAX_RESAMPLES:
@@ -221,7 +230,7 @@ def compare(
     names = [os.fspath(folder) for folder in folders]
     if len(set(names)) < len(names):
         raise ConfigError(f"a run is named twice: {', '.join(names)}; compare different ones")
-    settings = _common_settings(runs)
+    settings = _common_settings(runs, None if scores is None else choose_scores(scores))
     places = [_places(run) for run in runs]
     chosen, left_out = _common_images(runs, places, common)
 
@@ -313,8 +322,8 @@ def _group_weights(groups: npt.NDArray[np.int64], resamples: int, seed: int) -> 
 
 def _score_names(settings: Settings, absent: Absent) -> list[str]:
     """What is compared: of `_COMPARED` what both runs have, and of the two boundary F the one that is asked for."""
-    others = set(_BY_RULE.values()) - {_BY_RULE[absent]}
-    return [name for name in _COMPARED if name not in others and _keys(name, settings)]
+    asked = [name for name in _CHOOSABLE if settings.scores is None or name in settings.scores]
+    return [_BY_RULE[absent] if name == "boundary_f" else name for name in asked if _keys(name, settings)]
 
 
 def _keys(name: str, settings: Settings) -> Sequence[Any]:
@@ -373,8 +382,10 @@ def _signed(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:+.2f}".replace("-", "−")
 
 
-def _common_settings(runs: Sequence[RecordFile]) -> Settings:
+def _common_settings(runs: Sequence[RecordFile], scores: Sequence[str] | None) -> Settings:
+    """Those of the first run, with what is compared alone."""
     first = runs[0].settings
+    compared = _common_scores(runs, scores)
     for run in runs:
         settings = run.settings
         ours, theirs = settings.label_space, first.label_space
@@ -383,7 +394,7 @@ def _common_settings(runs: Sequence[RecordFile]) -> Settings:
                 f"{run.path}: classes of {ours.name!r} ({', '.join(ours.class_names)}), but {runs[0].path} has those "
                 f"of {theirs.name!r} ({', '.join(theirs.class_names)}); compare runs of the same classes"
             )
-        if settings.radii_px != first.radii_px:
+        if settings.radii_px != first.radii_px and "boundary_f" in compared:
             raise ConfigError(
                 f"{run.path}: radii {list(settings.radii_px)}, but {runs[0].path} has {list(first.radii_px)}; evaluate "
                 "one of them again with the other's radii"
@@ -391,7 +402,42 @@ def _common_settings(runs: Sequence[RecordFile]) -> Settings:
         if not run.is_whole():
             raise DataError(f"{run.path}: the run was stopped before its end; go on with it by --resume first")
     crops = {(run.settings.crop_factors_px, run.settings.crop_margin_px) for run in runs}
-    return first if len(crops) == 1 else replace(first, crop_factors_px=())
+    if "distance_iou" in compared and (len(crops) > 1 or not first.crop_factors_px):
+        if scores is not None:
+            raise ConfigError(
+                "distance_iou is to be compared, but not all runs have it for the same crops; evaluate each of them "
+                "with the same --crop-factors"
+            )
+        compared.remove("distance_iou")
+    if not compared:
+        raise ConfigError(
+            f"the runs have none of the scores that are compared ({', '.join(_CHOOSABLE)}); evaluate with one of them"
+        )
+    factors = first.crop_factors_px if "distance_iou" in compared else ()
+    return replace(first, crop_factors_px=factors, scores=tuple(compared), instances=False)
+
+
+def _common_scores(runs: Sequence[RecordFile], scores: Sequence[str] | None) -> list[str]:
+    """Which of `_CHOOSABLE` are compared."""
+    if scores is None:
+        for run in runs:
+            if run.settings.scores != runs[0].settings.scores:
+                has, other = (", ".join(of.settings.scores or ("all scores",)) for of in (run, runs[0]))
+                raise ConfigError(
+                    f"{run.path}: {has}, but {runs[0].path} has {other}; say which to compare, for instance --scores "
+                    "iou, or evaluate one of them again with the other's scores"
+                )
+        return [name for name in _CHOOSABLE if runs[0].settings.scores is None or name in runs[0].settings.scores]
+    for name in scores:
+        if name not in _CHOOSABLE:
+            raise ConfigError(f"scores names {name}, which is not compared; {' and '.join(_CHOOSABLE)} are")
+        for run in runs:
+            if run.settings.scores is not None and name not in run.settings.scores:
+                raise ConfigError(
+                    f"{run.path}: {name} is to be compared, but the run has {', '.join(run.settings.scores)} only; "
+                    "evaluate it again with that score"
+                )
+    return list(scores)
 
 
 def _places(run: RecordFile) -> dict[str, int]:

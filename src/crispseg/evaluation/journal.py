@@ -191,7 +191,8 @@ def _check_same(old: Settings, new: Settings, path: Path) -> None:
     for key in sorted({*there, *asked}):
         if there.get(key) != asked.get(key):
             shown = (settings.label_space.name if key == "label_space" else None for settings in (old, new))
-            was, now = (name or values.get(key) for name, values in zip(shown, (there, asked), strict=True))
+            missing = "all" if key == "scores" else None
+            was, now = (name or values.get(key, missing) for name, values in zip(shown, (there, asked), strict=True))
             differences.append(f"{key} was {was}, and is {now} now")
     if differences:
         raise ConfigError(

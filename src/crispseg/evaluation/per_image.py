@@ -34,7 +34,6 @@ WHOLE_IMAGE = -1
 """The class of the row that is of all classes together."""
 
 _PARTS = 10_000  # of one: shares with four digits
-_SHARES = ("iou", "class_accuracy", "boundary_iou")  # besides boundary F
 
 
 class Column(NamedTuple):
@@ -54,12 +53,14 @@ class Column(NamedTuple):
 def image_columns(settings: Settings, absent: Absent = "skip") -> list[Column]:
     """What stands in the columns of `image_rows` but the first, which holds the class.
 
+    Where scores were chosen, columns for which nothing was counted are left out.
+
     Args:
         settings: of the records.
         absent: the rule of boundary F; with ``"one"``, too, classes that the image lacks have no row.
     """
     radius = f"{_outline_radius(settings):g} px"
-    return [
+    columns = [
         Column("IoU", "of the image alone; over all classes: their mean", "score"),
         Column("pixels right", "share of the class's labelled pixels, or of all", "score"),
         Column("Boundary IoU", "near the contours; over all classes: their mean", "score"),
@@ -74,6 +75,13 @@ def image_columns(settings: Settings, absent: Absent = "skip") -> list[Column]:
         Column("class invented", "pixels predicted as classes that the labels show nowhere", "error"),
         Column("nothing predicted", "labelled pixels without a prediction", "error"),
     ]
+    return [column for column in columns if _counted_for(column, settings)]
+
+
+def _counted_for(column: Column, settings: Settings) -> bool:
+    """Whether the records have what a column needs beside the confusion."""
+    needs = {"Boundary IoU": "boundary_iou", "boundary F": "matched", "errors at": "trimap", "errors away": "trimap"}
+    return all(need in settings.counted for beginning, need in needs.items() if column.title.startswith(beginning))
 
 
 def image_rows(record: ImageRecord, settings: Settings, absent: Absent = "skip") -> npt.NDArray[np.int64]:
@@ -103,9 +111,14 @@ def image_rows(record: ImageRecord, settings: Settings, absent: Absent = "skip")
     space, present = settings.label_space, record.classes
     counts = record.counts(space.num_classes)
     boundary_f = "boundary_f" if absent == "skip" else "boundary_f_absent_one"
-    of_class = np.vstack([np.asarray(DEFINITIONS[name].of(counts, space, "skip")) for name in (*_SHARES, boundary_f)])
+    shown = [
+        name
+        for name in ("iou", "class_accuracy", "boundary_iou", boundary_f)
+        if DEFINITIONS[name].exists(counts, space)
+    ]
+    of_class = np.vstack([np.asarray(DEFINITIONS[name].of(counts, space, "skip")) for name in shown])
     means = np.array([_mean(row) for row in of_class])
-    means[_SHARES.index("class_accuracy")] = DEFINITIONS["pixel_accuracy"].of(counts, space, "skip")
+    means[shown.index("class_accuracy")] = DEFINITIONS["pixel_accuracy"].of(counts, space, "skip")
     shares = np.hstack((means[:, None], of_class[:, present])).T
     scores = np.where(np.isnan(shares), NO_SCORE, np.rint(_PARTS * np.nan_to_num(shares))).astype(np.int64)
     ids = np.array([WHOLE_IMAGE, *present.tolist()])
@@ -119,23 +132,27 @@ def image_confusions(record: ImageRecord) -> npt.NDArray[np.int64]:
 
 
 def _errors(record: ImageRecord, settings: Settings) -> npt.NDArray[np.int64]:
-    """(1 + P, 6) pixels by kind."""
+    """(1 + P, 6) pixels by kind; without those at and away from outlines where there is no band around them."""
     present, num_classes = record.classes, settings.label_space.num_classes
     table = np.zeros((num_classes, num_classes + 1), np.int64)
     table[record.confusion[:, 0], record.confusion[:, 1]] = record.confusion[:, 2]
     intersection, union = overlaps(table)[:, present]
     true, predicted = table.sum(axis=1)[present], table.sum(axis=0)[present]
-    near = record.trimap[:, settings.radii_px.index(_outline_radius(settings))]
-    wrong, at_outlines = union - intersection, near[1] - near[0]
+    wrong = union - intersection
     overlooked, invented = np.where(predicted == 0, true, 0), np.where(true == 0, predicted, 0)
     nothing = table[present, -1]
-    by_class = np.stack((wrong, at_outlines, wrong - at_outlines, overlooked, invented, nothing), axis=1)
+    by_class = np.stack((wrong, overlooked, invented, nothing), axis=1)
     all_wrong = int(table.sum() - np.trace(table))
+    every = np.vstack((np.array([all_wrong, *by_class[:, 1:].sum(axis=0).tolist()], np.int64), by_class))
+    if record.trimap is None:
+        return every
+    near = record.trimap[:, settings.radii_px.index(_outline_radius(settings))]
+    at_outlines = near[1] - near[0]
     # A wrong pixel is wrong for two classes, but for one where nothing is predicted. Those are counted for the whole
     # image only, so that they are shared out as the others are.
     all_at_outlines = round(all_wrong * int(at_outlines.sum()) / max(int(wrong.sum()), 1))
-    whole = [all_wrong, all_at_outlines, all_wrong - all_at_outlines, *by_class[:, 3:].sum(axis=0).tolist()]
-    return np.vstack((np.array(whole, np.int64), by_class))
+    near_outlines = np.array([all_at_outlines, *at_outlines.tolist()], np.int64)
+    return np.insert(every, 1, np.stack((near_outlines, every[:, 0] - near_outlines)), axis=1)
 
 
 def _outline_radius(settings: Settings) -> float:

@@ -26,6 +26,7 @@ from crispseg.metrics import (
     trimap_counts_by_radius,
 )
 from crispseg.metrics.counts import SetCounts, boundary_rates, image_sums, overlaps
+from crispseg.metrics.table import DEFINITIONS, choose_scores
 
 __all__ = ["BOUNDARY_IOU_RATIO", "ImageRecord", "Settings", "confusion_rows", "score_image"]
 
@@ -49,9 +50,12 @@ class Settings:
         crop_factors_px: of IoU at distance, each ≥ 0 and none twice; none: it is not scored.
         crop_margin_px: of its crops; see `crispseg.metrics.distance_crop`.
         instances: whether instances are counted as well, for the instance-weighted IoU of the Cityscapes evaluation.
+        scores: which scores are asked for, of `crispseg.metrics.table.SCORES`; None: all. Only what they need is
+            counted, and always the confusion.
 
     Raises:
-        ConfigError: if a radius, a crop factor or the margin does not fit.
+        ConfigError: if a radius, a crop factor or the margin does not fit, a score is unknown, or what it needs is
+            missing.
     """
 
     label_space: LabelSpace
@@ -60,6 +64,7 @@ class Settings:
     crop_factors_px: tuple[int, ...] = ()
     crop_margin_px: int = 100
     instances: bool = False
+    scores: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         radii = self.radii_px
@@ -72,6 +77,47 @@ class Settings:
             raise ConfigError(f"source is {self.source!r:.100}; names and values expected")
         if self.crop_margin_px < 0:
             raise ConfigError(f"crop_margin_px is {self.crop_margin_px}; pixels ≥ 0 expected")
+        if self.scores is not None:
+            object.__setattr__(self, "scores", choose_scores(self.scores))
+            self._check_scores()
+
+    def _check_scores(self) -> None:
+        """What is asked for can be had, and nothing is asked for that is then not scored."""
+        asked = self.scores or ()
+        if "distance_iou" in asked and not self.crop_factors_px:
+            raise ConfigError("scores names distance_iou, which needs crop_factors_px (--crop-factors); give them too")
+        if "distance_iou" not in asked and self.crop_factors_px:
+            raise ConfigError(
+                "crop_factors_px is of use with the score distance_iou only; name it among the scores, or leave the "
+                "factors out"
+            )
+        if not self.instances and (of_them := [name for name in asked if "instances" in DEFINITIONS[name].needs]):
+            raise ConfigError(
+                f"scores names {of_them[0]}, which needs instance files; write masks, and score them with "
+                "`crispseg score`"
+            )
+        by_category = [name for name in asked if DEFINITIONS[name].by == "category"]
+        if by_category and not self.label_space.categories:
+            raise ConfigError(
+                f"scores names {by_category[0]}, but the label table {self.label_space.name!r} has no categories; "
+                "give its classes a 'category', or leave the score out"
+            )
+
+    @property
+    def counted(self) -> frozenset[str]:
+        """Names of the optional arrays that the records have."""
+        if self.scores is None:
+            always = {"boundary", "matched", "boundary_iou", "trimap"}
+        else:
+            needs = {need for name in self.scores for need in DEFINITIONS[name].needs}
+            always = needs & {"boundary_iou", "trimap"}
+            if needs & {"boundary", "matched", "precision_images", "recall_images", "f_images"}:
+                always |= {"boundary", "matched"}
+        return frozenset(
+            always
+            | ({"distance"} if self.crop_factors_px else set())
+            | ({"raw_confusion", "instances"} if self.instances else set())
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `from_dict` is the inverse."""
@@ -85,6 +131,8 @@ class Settings:
             values |= {"crop_factors_px": list(self.crop_factors_px), "crop_margin_px": self.crop_margin_px}
         if self.instances:
             values["instances"] = True
+        if self.scores is not None:
+            values["scores"] = list(self.scores)
         return values
 
     @classmethod
@@ -96,6 +144,7 @@ class Settings:
             tuple(values["radii_px"]),
             values["source"],
             tuple(values.get("crop_factors_px", ())),
+            scores=None if (scores := values.get("scores")) is None else tuple(scores),
             **optional,
         )
 
@@ -103,6 +152,8 @@ class Settings:
 @dataclass(frozen=True, eq=False)
 class ImageRecord:
     """The counts of one image: P classes that occur in its labelled pixels, R radii, F crops, K classes in all.
+
+    What the scores that were asked for do not need is None; see `Settings.counted`.
 
     Attributes:
         name: of the image, unique in its set.
@@ -115,20 +166,20 @@ class ImageRecord:
         boundary_iou: (2, P) intersection and union of the Boundary IoU.
         trimap: (2, R, P) intersection and union in the band of each radius around the true boundaries.
         stamp: sizes and times of the files that were scored, to see whether they changed.
-        distance: (2, F, P) intersection and union inside each crop; None where IoU at distance is not scored.
-        raw_confusion: (C, 3) like `confusion`, over raw ids; None where instances are not counted.
+        distance: (2, F, P) intersection and union inside each crop.
+        raw_confusion: (C, 3) like `confusion`, over raw ids.
         instances: (I, 4) rows (class, right, right in its category, total), the last three in weighted pixels as in
-            `crispseg.metrics.CityscapesCounts`, in parts of 2⁻²⁴; None likewise.
+            `crispseg.metrics.CityscapesCounts`, in parts of 2⁻²⁴.
     """
 
     name: str
     size_hw: tuple[int, int]
     classes: Counts
     confusion: Counts
-    boundary: Counts
-    matched: Counts
-    boundary_iou: Counts
-    trimap: Counts
+    boundary: Counts | None = None
+    matched: Counts | None = None
+    boundary_iou: Counts | None = None
+    trimap: Counts | None = None
     stamp: tuple[int, ...] = ()
     distance: Counts | None = None
     raw_confusion: Counts | None = None
@@ -168,16 +219,17 @@ class ImageRecord:
         """
         num_classes, present = settings.label_space.num_classes, len(self.classes)
         radii, crops = len(settings.radii_px), len(settings.crop_factors_px)
-        shapes: dict[str, tuple[int, ...] | None] = {
+        shapes: dict[str, tuple[int, ...]] = {
             "classes": (present,),
             "boundary": (2, present),
             "matched": (2, radii, present),
             "boundary_iou": (2, present),
             "trimap": (2, radii, present),
-            "distance": (2, crops, present) if crops else None,
+            "distance": (2, crops, present),
         }
-        for key, shape in shapes.items():
+        for key, full in shapes.items():
             array = getattr(self, key)
+            shape = full if key == "classes" or key in settings.counted else None
             found = None if array is None else array.shape
             if found != shape and not (found is not None and 0 in found and shape is not None and 0 in shape):
                 raise ValueError(f"{key} has the shape {found}, {shape} expected")
@@ -196,10 +248,13 @@ class ImageRecord:
         for key in ("confusion", "raw_confusion"):
             if key in rows and rows[key][:, 2].sum() > pixels:
                 raise ValueError(f"{key} counts more pixels than the image has")
-        pairs = {"matched": (self.matched, self.boundary[:, None])}
-        pairs |= {key: (getattr(self, key)[0], getattr(self, key)[1]) for key in ("boundary_iou", "trimap")}
-        if self.distance is not None:
-            pairs["distance"] = (self.distance[0], self.distance[1])
+        pairs = {
+            key: (array[0], array[1])
+            for key in ("boundary_iou", "trimap", "distance")
+            if (array := getattr(self, key)) is not None
+        }
+        if self.matched is not None and self.boundary is not None:
+            pairs["matched"] = (self.matched, self.boundary[:, None])
         for key, (part, whole) in pairs.items():
             if (part > whole).any() or (whole > 2 * pixels).any():
                 raise ValueError(f"{key} counts more than there is")
@@ -213,28 +268,19 @@ class ImageRecord:
             return of_all
 
         confusion = _table(self.confusion, (num_classes, num_classes + 1))
-        boundary, matched = spread(self.boundary), spread(self.matched)
-        precision, recall, f_score = map(image_sums, boundary_rates(boundary, matched))
-        raw_confusion, instances = self.raw_confusion, None
+        counts: dict[str, Counts] = {"confusion": confusion, "overlap": overlaps(confusion)}
+        for name in ("boundary", "matched", "boundary_iou", "trimap", "distance"):
+            if (values := getattr(self, name)) is not None:
+                counts[name] = spread(values)
+        if "matched" in counts:
+            rates = map(image_sums, boundary_rates(counts["boundary"], counts["matched"]))
+            counts |= zip(("precision_images", "recall_images", "f_images"), rates, strict=True)
+        raw_confusion = self.raw_confusion
         if raw_confusion is not None and self.instances is not None:
-            raw_confusion = _table(raw_confusion, (_ALL_IDS, _ALL_IDS))
-            instances = np.zeros((3, num_classes), dtype=np.int64)
+            counts["raw_confusion"] = _table(raw_confusion, (_ALL_IDS, _ALL_IDS))
+            counts["instances"] = instances = np.zeros((3, num_classes), dtype=np.int64)
             instances[:, self.instances[:, 0]] = self.instances[:, 1:].T
-        return SetCounts(
-            images=np.int64(1),
-            confusion=confusion,
-            overlap=overlaps(confusion),
-            boundary=boundary,
-            matched=matched,
-            precision_images=precision,
-            recall_images=recall,
-            f_images=f_score,
-            boundary_iou=spread(self.boundary_iou),
-            trimap=spread(self.trimap),
-            distance=None if self.distance is None else spread(self.distance),
-            raw_confusion=raw_confusion,
-            instances=instances,
-        )
+        return SetCounts(images=np.int64(1), **counts)
 
 
 def _whole_numbers(values: Any, key: str) -> Counts:
@@ -246,20 +292,20 @@ def _whole_numbers(values: Any, key: str) -> Counts:
 
 
 _MOST = 2**62  # stamps hold nanoseconds since 1970
-_ARRAYS = ("classes", "confusion", "boundary", "matched", "boundary_iou", "trimap")
-_OPTIONAL_ARRAYS = ("distance", "raw_confusion", "instances")
+_ARRAYS = ("classes", "confusion")
+_OPTIONAL_ARRAYS = ("boundary", "matched", "boundary_iou", "trimap", "distance", "raw_confusion", "instances")
 
 
 def score_image(
     prediction: Labels, labels: Labels, settings: Settings, name: str, stamp: tuple[int, ...] = ()
 ) -> ImageRecord:
-    """Count everything that the scores of a set are made of.
+    """Count what the scores that are asked for are made of.
 
     Args:
         prediction: (H, W) train ids, or 255 where nothing was predicted: wrong for the true class, and no other
             class's mistake, as in the Cityscapes evaluation.
         labels: (H, W) train ids, or 255 where nothing is counted.
-        settings: classes, radii and crops.
+        settings: classes, radii, crops and scores.
         name: for the record and for errors.
         stamp: for the record.
 
@@ -276,7 +322,7 @@ def score_image(
         >>> record.confusion.tolist()
         [[0, 0, 1], [0, 1, 1], [1, 1, 1]]
     """
-    num_classes, radii = settings.label_space.num_classes, settings.radii_px
+    num_classes = settings.label_space.num_classes
     # "No class" is one more class to the functions below, which is left out of what they return.
     silent = prediction == IGNORE_INDEX
     classes_here = num_classes + 1 if silent.any() else num_classes
@@ -286,14 +332,7 @@ def score_image(
                 raise DataError(f"void predicted, for which a label table of {num_classes} classes leaves no id")
             prediction = np.where(silent, np.uint8(num_classes), prediction)
         table = confusion_counts(prediction, labels, classes_here)
-        marks = boundary_match_counts(prediction, labels, classes_here, radii)
-        reach_px = boundary_iou_radius((labels.shape[0], labels.shape[1]), BOUNDARY_IOU_RATIO)
-        boundary_iou = boundary_iou_counts(prediction, labels, classes_here, reach_px)
-        trimap = overlaps(trimap_counts_by_radius(prediction, labels, classes_here, radii))
-        factors, margin_px = settings.crop_factors_px, settings.crop_margin_px
-        crops = None
-        if factors:
-            crops = overlaps(distance_counts(prediction, labels, classes_here, factors, margin_px=margin_px))
+        counts = _optional_counts(prediction, labels, classes_here, settings)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
     present = np.flatnonzero((table.sum(axis=0) + table.sum(axis=1))[:num_classes])
@@ -302,13 +341,28 @@ def score_image(
         size_hw=(labels.shape[0], labels.shape[1]),
         classes=present,
         confusion=confusion_rows(table),
-        boundary=np.stack((marks.predicted, marks.true))[:, present],
-        matched=np.stack((marks.matched_predicted, marks.matched_true))[:, :, present],
-        boundary_iou=boundary_iou[:, present],
-        trimap=trimap[:, :, present],
         stamp=stamp,
-        distance=None if crops is None else crops[:, :, present],
+        **{key: values[..., present] for key, values in counts.items()},
     )
+
+
+def _optional_counts(prediction: Labels, labels: Labels, num_classes: int, settings: Settings) -> dict[str, Counts]:
+    """What the settings ask for beside the confusion, over all classes."""
+    counts: dict[str, Counts] = {}
+    counted, radii = settings.counted, settings.radii_px
+    if "matched" in counted:
+        marks = boundary_match_counts(prediction, labels, num_classes, radii)
+        counts["boundary"] = np.stack((marks.predicted, marks.true))
+        counts["matched"] = np.stack((marks.matched_predicted, marks.matched_true))
+    if "boundary_iou" in counted:
+        reach_px = boundary_iou_radius((labels.shape[0], labels.shape[1]), BOUNDARY_IOU_RATIO)
+        counts["boundary_iou"] = boundary_iou_counts(prediction, labels, num_classes, reach_px)
+    if "trimap" in counted:
+        counts["trimap"] = overlaps(trimap_counts_by_radius(prediction, labels, num_classes, radii))
+    if "distance" in counted:
+        factors, margin_px = settings.crop_factors_px, settings.crop_margin_px
+        counts["distance"] = overlaps(distance_counts(prediction, labels, num_classes, factors, margin_px=margin_px))
+    return counts
 
 
 def confusion_rows(table: Counts) -> Counts:

@@ -90,6 +90,8 @@ class Scores(SetScores):
         }
         if self.absent == "one":
             values["mean_boundary_f_absent_one"] = _plain_by_radius(self.mean_shown_boundary_f)
+        left_out = [name for name in values if name != "images" and not self.is_chosen(name.removeprefix("mean_"))]
+        values = {name: value for name, value in values.items() if name not in left_out}
         return values | {"averaging": {name: rule for name, rule in self.averaging.items() if name in values}}
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,13 +100,12 @@ class Scores(SetScores):
         Besides each score by class there is its mean over the classes that have one, under ``mean_…``. What was not
         scored, such as categories where the label table has none, is left out.
         """
-        values = self.summary_dict() | {
-            "skipped": self.skipped,
-            "frequency_weighted_iou": _plain(self.frequency_weighted_iou),
-        }
+        values = self.summary_dict() | {"skipped": self.skipped}
+        if self.is_chosen("frequency_weighted_iou"):
+            values["frequency_weighted_iou"] = _plain(self.frequency_weighted_iou)
         for name, definition in DEFINITIONS.items():
             scores = getattr(self, name)
-            if name in values or not scores:
+            if name in values or definition.by is None or not scores:
                 continue
             if definition.by in ("radius", "crop"):
                 values[f"mean_{name}"] = _plain_by_radius(_means(scores))
@@ -118,17 +119,25 @@ class Scores(SetScores):
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def table_rows(self) -> list[list[str]]:
-        """The scores as cells: a heading, the mean, then one row per class.
+        """The main scores as cells: a heading, the mean, then one row per class.
+
+        Main are IoU, iIoU and boundary F; where scores were chosen, all of those by class and radius.
 
         Returns:
-            Rows of equal length; shares in per cent with one digit, "–" for a score that does not exist.
+            Rows of equal length; shares in per cent with one digit, "–" for a score that does not exist. None if there
+            is nothing to show.
 
         Example:
             >>> scores = Scores({"sky": 0.9, "pole": 0.25}, 0.875, {1: {"sky": 0.5, "pole": float("nan")}}, images=2)
             >>> scores.table_rows()
             [['class', 'IoU', 'F 1 px'], ['mean', '57.5', '50.0'], ['sky', '90.0', '50.0'], ['pole', '25.0', '–']]
         """
-        return _rows("class", self._columns([name for name in self._main if getattr(self, name)]))
+        columns = self.main_columns()
+        return _rows("class", columns) if columns else []
+
+    def main_columns(self) -> dict[str, ByClass]:
+        """What `table_rows` shows, by heading."""
+        return self._columns([name for name in self._main if getattr(self, name)])
 
     def category_rows(self) -> list[list[str]]:
         """IoU and, where it is scored, iIoU of the categories, like `table_rows`; empty where there are none."""
@@ -169,33 +178,42 @@ class Scores(SetScores):
 
     def summary(self) -> str:
         """One line: images, skipped ones, and the scores that have one value for the set."""
-        parts = [f"{self.images} images, {format_percent(self.pixel_accuracy)} % of the pixels right"]
+        parts = [f"{self.images} images"]
+        if self.is_chosen("pixel_accuracy"):
+            parts.append(f"{format_percent(self.pixel_accuracy)} % of the pixels right")
         if self.skipped:
             parts.append(f"{self.skipped} skipped")
-        if self.class_accuracy:
-            parts.append(f"class accuracy {format_percent(mean_of(self.class_accuracy))}")
-            parts.append(f"frequency-weighted IoU {format_percent(self.frequency_weighted_iou)}")
-            parts.append(f"Boundary IoU {format_percent(mean_of(self.boundary_iou))}")
-        if self.category_iou:
-            parts.append(f"category IoU {format_percent(mean_of(self.category_iou))}")
-        if self.iiou:
-            parts.append(f"iIoU {format_percent(mean_of(self.iiou))}")
-            parts.append(f"category iIoU {format_percent(mean_of(self.category_iiou))}")
+        means = {
+            "class accuracy": mean_of(self.class_accuracy),
+            "frequency-weighted IoU": self.frequency_weighted_iou,
+            "Boundary IoU": mean_of(self.boundary_iou),
+            "category IoU": mean_of(self.category_iou),
+            "iIoU": mean_of(self.iiou),
+            "category iIoU": mean_of(self.category_iiou),
+        }
+        parts += [f"{name} {format_percent(share)}" for name, share in means.items() if not math.isnan(share)]
         return ", ".join(parts)
+
+    def rules(self) -> str:
+        """How the scores of `table_rows` are averaged, a sentence each."""
+        shown = {"iou": "IoU", "iiou": "iIoU", self.shown_boundary_f: "Boundary F"}
+        names = [name for name in self._main if getattr(self, name)]
+        return "".join(f" {shown.get(name, DEFINITIONS[name].heading)}: {self.averaging[name]}." for name in names)
 
     def to_markdown(self) -> str:
         """Tables for documents, with the averaging rules below them."""
         details = "".join(f"{title}:\n\n{markdown_table(rows)}\n" for title, rows in self.detail_tables().items())
-        return (
-            f"{markdown_table(self.table_rows())}\n{details}"
-            f"{self.summary()}. In per cent. "
-            f"IoU: {self.averaging['iou']}. Boundary F: {self.averaging[self.shown_boundary_f]}.\n"
-        )
+        main = f"{markdown_table(rows)}\n" if (rows := self.table_rows()) else ""
+        return f"{main}{details}{self.summary()}. In per cent.{self.rules()}\n"
 
     @property
     def _main(self) -> tuple[str, ...]:
         """What stands in the table above all others."""
-        return ("iou", "iiou", self.shown_boundary_f)
+        main = ("iou", "iiou", self.shown_boundary_f)
+        if self.chosen is None:
+            return main
+        by_class = [name for name in self.chosen if DEFINITIONS[name].by in ("class", "radius")]
+        return tuple(self.shown_boundary_f if name == "boundary_f" else name for name in by_class)
 
 
 def markdown_table(rows: list[list[str]]) -> str:

@@ -27,6 +27,7 @@ from crispseg.io.files import remove_leftovers
 from crispseg.labels import LabelSpace
 from crispseg.labels import label_space as load_label_space
 from crispseg.metrics.functional.arrays import Absent
+from crispseg.metrics.table import DEFINITIONS
 
 if TYPE_CHECKING:
     from crispseg.inference import Prediction  # which needs PyTorch, as scoring label files does not
@@ -100,6 +101,7 @@ def evaluate(
     report: Report | None = None,
     watch: Watch | None = None,
     absent: Absent = "skip",
+    scores: Sequence[str] | None = None,
 ) -> Scores:
     """Score a predictor on every image of a set, at the images' own size.
 
@@ -123,18 +125,22 @@ def evaluate(
         watch: is shown each image that is scored, with its record, in the thread that scored it, such as
             `crispseg.pages.browse.BrowsePage.draw`; what it raises ends the run.
         absent: which boundary F tables and pages show; see `Scores`.
+        scores: which scores, by the names of `crispseg.metrics.table.SCORES`, such as ``("iou", "boundary_f")``; None:
+            all. What they do not need is not counted, which is most of the time.
 
     Returns:
         The scores.
 
     Raises:
-        ConfigError: if the classes of predictor and data set differ, a radius or crop factor does not fit, or `out`
-            holds something else.
+        ConfigError: if the classes of predictor and data set differ, a radius, crop factor or score does not fit, or
+            `out` holds something else.
         DataError: if the set is empty, or images are broken or differ in size from their labels; all are named.
     """
     _check_options(out, resume, workers, absent)
     _check_classes(predictor.label_space, dataset.label_space)
-    settings = Settings(dataset.label_space, tuple(radii_px), source or {}, tuple(crop_factors_px), crop_margin_px)
+    asked = None if scores is None else tuple(scores)
+    crops = (tuple(crop_factors_px), crop_margin_px)
+    settings = Settings(dataset.label_space, tuple(radii_px), source or {}, *crops, scores=asked)
     if len(dataset) == 0:
         raise DataError("the data set holds no images; nothing to evaluate on")
     names: Sequence[str] | None = getattr(dataset, "names", None)
@@ -166,6 +172,7 @@ def evaluate_folders(
     report: Report | None = None,
     watch: Watch | None = None,
     absent: Absent = "skip",
+    scores: Sequence[str] | None = None,
 ) -> Scores:
     """Score label images that any tool has written.
 
@@ -197,12 +204,15 @@ def evaluate_folders(
         watch: is shown each image that is scored, with its record, in the thread that scored it, such as
             `crispseg.pages.browse.BrowsePage.draw`; what it raises ends the run.
         absent: which boundary F tables and pages show; see `Scores`.
+        scores: which scores, by the names of `crispseg.metrics.table.SCORES`, such as ``("iou", "boundary_f")``; None:
+            all. What they do not need is not counted, which is most of the time.
 
     Returns:
         The scores.
 
     Raises:
-        ConfigError: if the table, an encoding, a radius or a crop factor does not fit, or `out` holds something else.
+        ConfigError: if the table, an encoding, a radius, a crop factor or a score does not fit, or `out` holds
+            something else.
         DataError: if files have no counterpart or lack instances, are broken, hold unknown values or differ in size;
             all are named.
 
@@ -224,13 +234,32 @@ def evaluate_folders(
     source = {"kind": "folders", **places, **encodings}
     asked: tuple[Encoding, Encoding] = (encoding, label_encoding or encoding)
     check_encodings(space, *asked)
-    settings = Settings(space, tuple(radii_px), source, tuple(crop_factors_px), crop_margin_px)
+    instances = _wants_instances(instances, scores)
+    crops = (tuple(crop_factors_px), crop_margin_px)
+    chosen = None if scores is None else tuple(scores)
+    settings = Settings(space, tuple(radii_px), source, *crops, bool(instances), chosen)
     pairs, problems = pair_files(folders["predictions"], folders["labels"], *asked)
     pairs, without_instances, scores_instances = with_instance_files(pairs, space, instances)
     settings = replace(settings, instances=scores_instances)
     images = FolderSet(pairs, settings, *asked, max_pixels)
     found = [*problems, *without_instances]
     return _evaluate(images, settings, found, out, resume, skip_bad, workers, progress, report, watch, absent)
+
+
+def _wants_instances(instances: bool | None, scores: Sequence[str] | None) -> bool | None:
+    """Whether instance files are needed; None: if there are any."""
+    if scores is None:
+        return instances
+    of_instances = [name for name, definition in DEFINITIONS.items() if "instances" in definition.needs]
+    wanted = [name for name in of_instances if name in scores]
+    if instances is not None and instances != bool(wanted):
+        raise ConfigError(
+            f"instances is {instances}, but scores names {', '.join(wanted)}; leave one of the two out"
+            if wanted
+            else f"instances are counted for the scores {' and '.join(of_instances)} only; name them, or leave "
+            "instances out (--instances)"
+        )
+    return bool(wanted)
 
 
 _OF_A_RUN = ("scores.json", "problems.txt", "scores.md", "report.html", "browse.html")  # the last 3 are made by reports

@@ -68,7 +68,12 @@ class Totals:
         """The scores of everything that was added; `skipped` images are only reported."""
         settings = self.settings
         return Scores.from_counts(
-            self.counts, settings.label_space, settings.radii_px, settings.crop_factors_px, skipped=skipped
+            self.counts,
+            settings.label_space,
+            settings.radii_px,
+            settings.crop_factors_px,
+            skipped=skipped,
+            chosen=settings.scores,
         )
 
     def _keep_if_among_the_worst(self, name: str, counts: SetCounts) -> None:

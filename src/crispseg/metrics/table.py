@@ -13,13 +13,15 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from crispseg.errors import ConfigError
 from crispseg.labels import LabelClass, LabelSpace
 from crispseg.metrics.counts import Array, Counts, SetCounts, Shares, boundary_rates, mean_of_images
 from crispseg.metrics.functional.arrays import Absent, absent_score, share
 from crispseg.metrics.functional.cityscapes import CityscapesCounts, cityscapes_scores
 from crispseg.metrics.functional.regions import category_iou, class_accuracy, frequency_weighted_iou, pixel_accuracy
+from crispseg.wording import nearest_name
 
-__all__ = ["DEFINITIONS", "TABLES", "ByClass", "ByRadius", "Definition", "SetScores"]
+__all__ = ["DEFINITIONS", "SCORES", "TABLES", "ByClass", "ByRadius", "Definition", "SetScores", "choose_scores"]
 
 ByClass = Mapping[str, float]
 ByRadius = Mapping[float, ByClass]
@@ -172,6 +174,7 @@ class SetScores:
         distance_iou: by crop factor in pixels and class name, inside the crops of GSCNN, section 4; empty if not
             asked for.
         skipped: how many images could not be scored and were left out.
+        chosen: names of the scores that were asked for; None: all. The others are empty or NaN.
     """
 
     iou: ByClass = field(
@@ -282,6 +285,11 @@ class SetScores:
         ),
     )
     skipped: int = 0
+    chosen: tuple[str, ...] | None = None
+
+    def is_chosen(self, name: str) -> bool:
+        """Whether a score was asked for, by the name of its field."""
+        return _is_chosen(name, self.chosen)
 
     @classmethod
     def from_counts(
@@ -293,6 +301,7 @@ class SetScores:
         *,
         skipped: int = 0,
         absent: Absent = "skip",
+        chosen: Sequence[str] | None = None,
     ) -> Self:
         """Every score that follows from the counts.
 
@@ -303,6 +312,7 @@ class SetScores:
             crop_factors_px: likewise.
             skipped: images that were left out.
             absent: whether a class that an image or the set does not show has no score, ``"skip"``, or 1, ``"one"``.
+            chosen: which scores, of `SCORES`; None: all.
 
         Example:
             >>> from crispseg.metrics.counts import overlaps
@@ -319,8 +329,10 @@ class SetScores:
             return {name: float(value) for name, value in zip(names, shares, strict=True)}
 
         values: dict[str, Any] = {"images": int(counts.images), "skipped": skipped}
+        values |= {"iou": {}, "pixel_accuracy": math.nan, "boundary_f": {}}
+        values["chosen"] = None if chosen is None else tuple(chosen)
         for name, definition in DEFINITIONS.items():
-            if not definition.exists(counts, label_space):
+            if not (_is_chosen(name, chosen) and definition.exists(counts, label_space)):
                 continue
             shares = definition.of(counts, label_space, absent)
             if definition.by is None:
@@ -339,3 +351,31 @@ DEFINITIONS: Mapping[str, Definition] = MappingProxyType(
     {entry.name: entry.metadata["definition"] for entry in fields(SetScores) if "definition" in entry.metadata}
 )
 """What each score is, by the name of its field."""
+
+_BY_OTHER_RULE = {"boundary_f_absent_one": "boundary_f"}
+SCORES = tuple(name for name in DEFINITIONS if name not in _BY_OTHER_RULE)
+"""Names of the scores that can be asked for: all, but for boundary F by its other rule, which is held beside it."""
+
+
+def choose_scores(names: Sequence[str]) -> tuple[str, ...]:
+    """Scores by their names, in the order of the list.
+
+    Raises:
+        ConfigError: if there is none, one is unknown, or one is named twice.
+
+    Example:
+        >>> choose_scores(["boundary_f", "iou"])
+        ('iou', 'boundary_f')
+    """
+    for name in names:
+        if name in _BY_OTHER_RULE:
+            raise ConfigError(f"scores names {name}; ask for {_BY_OTHER_RULE[name]}, and for absent 'one' to see it so")
+        if name not in SCORES:
+            raise ConfigError(f"scores names {name!r}, which is none; {nearest_name(name, SCORES)}")
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"scores is {', '.join(names) or 'empty'}; one name at least expected, none twice")
+    return tuple(name for name in SCORES if name in names)
+
+
+def _is_chosen(name: str, chosen: Sequence[str] | None) -> bool:
+    return chosen is None or _BY_OTHER_RULE.get(name, name) in chosen

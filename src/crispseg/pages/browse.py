@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crispseg.errors import DataError
+from crispseg.errors import ConfigError, DataError
 from crispseg.evaluation.engine import Example
 from crispseg.evaluation.journal import RecordFile
 from crispseg.evaluation.per_image import WHOLE_IMAGE, image_columns, image_confusions, image_rows
@@ -88,12 +88,18 @@ def write_comparison(
         progress: called with (images done, images in all).
 
     Raises:
+        ConfigError: if different scores were counted in the runs.
         DataError: if a run has no pictures, or not those of all its images.
     """
     opened = {os.fspath(name): _Run.of(Path(name)) for name in runs}
     first, *others = opened.values()
     names = sorted(set(first.records).intersection(*(run.records for run in others)))
     for name, run in opened.items():
+        if run.settings.counted != first.settings.counted:
+            raise ConfigError(
+                f"{name}: other scores than in {next(iter(opened))}, and a page shows the same of all runs; evaluate one "
+                "of them again with the other's --scores"
+            )
         if missing := [image for image in names if not run.thumbnails.has(run.records[image])]:
             raise DataError(
                 f"{name}: no pictures of {some(missing, 3)}; evaluate with --browse, or with --resume --browse if it "

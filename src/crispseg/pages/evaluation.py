@@ -110,6 +110,8 @@ def _tiles(scores: Scores) -> list[dict[str, str]]:
 
 def _columns(scores: Scores) -> dict[str, Mapping[str, float]]:
     """What the table of bars shows, by its heading."""
+    if scores.chosen is not None:
+        return scores.main_columns()
     of_boundary = getattr(scores, scores.shown_boundary_f)
     radii = _first_and_last(list(of_boundary))
     of_instances = {"iIoU": scores.iiou} if scores.iiou else {}
@@ -191,4 +193,4 @@ def _facts(source: Mapping[str, Any], space: LabelSpace) -> list[tuple[str, str]
 
 def _first_and_last(radii: Sequence[float]) -> list[float]:
     """The smallest and the largest radius: what all others lie between."""
-    return sorted({min(radii), max(radii)})
+    return sorted({min(radii), max(radii)}) if radii else []

@@ -18,6 +18,7 @@ from crispseg.config import EvaluateConfig, Recipe
 from crispseg.data import SegmentationDataset, build_dataset, require_sound
 from crispseg.errors import DataError, TrainingError, TrainingInterrupted
 from crispseg.evaluation import Scores, evaluate
+from crispseg.evaluation.records import Settings
 from crispseg.inference import Predictor
 from crispseg.labels import LabelSpace
 from crispseg.losses import build_loss
@@ -125,7 +126,8 @@ def _fit(
     val_set = build_dataset(recipe.data, "val", augment=False)
     _check_sets(train_set, val_set)
     model = _starting_model(recipe, train_set.label_space, resumed=checkpoint is not None)
-    _predictor(model, recipe)  # says now what would be wrong with it after the training
+    _predictor(model, recipe)  # says now what would be wrong with it after the training, and so does the next line
+    Settings(train_set.label_space, recipe.evaluate.radii_px, scores=recipe.evaluate.scores)
     require_room(folder, model, recipe.train)
     loss = build_loss(model.head.system, recipe.loss, model.num_classes)
     task = SegmentationTask(model, loss, recipe)
@@ -189,11 +191,14 @@ def _export(
         model = build_model(recipe.model.without_sources(), val_set.label_space)
     model.load_state_dict(weights)
     predictor = _predictor(model, recipe, trainer.strategy.root_device)
-    scores = evaluate(predictor, val_set, recipe.evaluate.radii_px, absent=recipe.evaluate.absent)
+    asked = recipe.evaluate
+    scores = evaluate(predictor, val_set, asked.radii_px, absent=asked.absent, scores=asked.scores)
     if trainer.is_global_zero:
         if isinstance(trainer.logger, RunLogger):
             values = {f"val/boundary_f_{radius:g}px": value for radius, value in scores.mean_shown_boundary_f.items()}
-            trainer.logger.log_metrics({**values, "val/best_mean_iou": scores.mean_iou}, step=trainer.global_step)
+            if scores.iou:
+                values["val/best_mean_iou"] = scores.mean_iou
+            trainer.logger.log_metrics(values, step=trainer.global_step)
             trainer.logger.finalize("success")
         try:
             save_model(model, folder / "model", recipe=recipe, metrics=scores.summary_dict())
