@@ -97,8 +97,8 @@ def write_comparison(
     for name, run in opened.items():
         if run.settings.counted != first.settings.counted:
             raise ConfigError(
-                f"{name}: other scores than in {next(iter(opened))}, and a page shows the same of all runs; evaluate one "
-                "of them again with the other's --scores"
+                f"{name}: other scores than in {next(iter(opened))}, and a page shows the same of all runs; evaluate "
+                "one of them again with the other's --scores"
             )
         if missing := [image for image in names if not run.thumbnails.has(run.records[image])]:
             raise DataError(
