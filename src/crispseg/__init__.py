@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from crispseg.bulk import collect_images, segment_images
     from crispseg.errors import ConfigError, CrispsegError, DataError, TrainingError, WeightsError
     from crispseg.evaluation import evaluate
+    from crispseg.explanation import explain
     from crispseg.inference import Prediction, Predictor
     from crispseg.labels import IGNORE_INDEX, LabelSpace
     from crispseg.models import Segmenter, create_model, describe, load_model, push_to_hub, save_model
@@ -39,6 +40,7 @@ else:
                 "WeightsError",
             ),
             "crispseg.evaluation": ("evaluate",),
+            "crispseg.explanation": ("explain",),
             "crispseg.inference": (
                 "Prediction",
                 "Predictor",
@@ -79,6 +81,7 @@ __all__ = [
     "create_model",
     "describe",
     "evaluate",
+    "explain",
     "fit",
     "load_model",
     "load_plugin",

@@ -99,10 +99,11 @@ class Features:
         return self.levels[-1]
 
 
-MapKind = Literal["share", "logit", "flow", "features"]
+MapKind = Literal["gate", "share", "logit", "flow", "features"]
 """What the values of a map are.
 
-- ``share``: each in [0, 1]: gates, attention, probabilities. Several channels are so many shares.
+- ``gate``: each in [0, 1]: what passes there, 0 nothing and 1 all. Several channels are so many gates.
+- ``share``: each in [0, 1], such as probabilities and strengths. Several channels are so many shares.
 - ``logit``: one channel, any real number; its sigmoid is a share.
 - ``flow``: two channels, x to the right and y down, in cells of the map.
 - ``features``: any channels and values; only their likeness means something.

@@ -139,6 +139,7 @@ def test_changes_of_a_training(attack, world, tmp_path, _):
 
 OPTIONS = {
     "segment": ["--scales", "--window", "--max-pixels", "--device", "--only", "--shard"],
+    "explain": ["--only", "--width", "--edge-threshold", "--crop-factors", "--labels", "--encoding", "--beside"],
     "describe": ["--size", "--classes", "--output-stride", "--backbone", "--context"],
     "compare": ["--resamples", "--seed", "--group-by", "--plot", "--out"],
     "score": ["--radii", "--crop-factors", "--crop-margin", "--encoding", "--label-space", "--workers", "--max-pixels"],
@@ -154,6 +155,7 @@ def test_options(attack, world, tmp_path, command, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sound = {
         "segment": ["segment", world.model, world.data / "images/val", "--out", "out"],
+        "explain": ["explain", world.model, world.data / "images/val/0.png", "--out", "out"],
         "describe": ["describe", "fcn", "--backbone", "test_resnet", "--size", "64x64"],
         "compare": ["compare", *world.runs],
         "score": [

@@ -111,6 +111,7 @@ def test_a_head_shows_the_maps_that_it_declares(head, options, training):
 
 
 FITS_KIND = {
+    "gate": lambda one: 0 <= one.min() <= one.max() <= 1,
     "share": lambda one: 0 <= one.min() <= one.max() <= 1,
     "logit": lambda one: one.shape[1] == 1,
     "flow": lambda one: one.shape[1] == 2,

@@ -29,6 +29,7 @@ def test_the_public_face():
         "create_model",
         "describe",
         "evaluate",
+        "explain",
         "fit",
         "load_model",
         "load_plugin",

@@ -15,6 +15,7 @@ from crispseg.cli.data import data_app
 from crispseg.cli.demo import demo
 from crispseg.cli.describe import describe
 from crispseg.cli.evaluate import evaluate
+from crispseg.cli.explain import explain
 from crispseg.cli.export import export
 from crispseg.cli.fit import fit
 from crispseg.cli.plugin import with_plugins
@@ -88,7 +89,7 @@ def _options(
     show_log()
 
 
-for _command in (demo, fit, evaluate, score, compare, segment, describe, convert, export, push, recipes):
+for _command in (demo, fit, evaluate, score, compare, segment, explain, describe, convert, export, push, recipes):
     app.command()(with_plugins(_command))
 
 

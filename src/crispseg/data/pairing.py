@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from crispseg.data.encodings import Encoding
 from crispseg.data.problems import Problem
 from crispseg.errors import DataError
 from crispseg.io import files_below
+from crispseg.wording import in_words_by_kind
 
-__all__ = ["FilePair", "pair_files"]
+__all__ = ["FilePair", "labels_of", "pair_files"]
 
 _SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"})
 _LOSSY = frozenset({".jpg", ".jpeg"})
@@ -79,6 +80,43 @@ def pair_files(
             break
     assert best is not None
     return _match(*best)
+
+
+def labels_of(images: Iterable[Path], labels: Path, encoding: Encoding) -> dict[Path, Path]:
+    """Find the label file of each image, by the names that `pair_files` goes by.
+
+    Args:
+        images: paths without ending, as below the folder of labels.
+        labels: the folder of label images, which may hold others as well; or the file of the only image.
+        encoding: of the labels.
+
+    Returns:
+        The file by image.
+
+    Raises:
+        DataError: if an image has no label file, or more than one.
+    """
+    wanted = list(images)
+    if labels.is_file() and len(wanted) == 1:
+        return {wanted[0]: labels}
+    files = _label_images(labels, encoding)
+    if not files:
+        raise DataError(_nothing_in(labels))
+    best: dict[Path, list[Path]] = {image: [] for image in wanted}
+    for key in _KEYS:
+        keyed = _by_key(files, labels, key)
+        found = {image: keyed.get(key(image.with_name(f"{image.name}.png")), []) for image in wanted}
+        if sum(map(bool, found.values())) > sum(map(bool, best.values())):
+            best = found
+    problems = [("image without a label file", str(image)) for image, files in best.items() if not files]
+    problems += [
+        ("image with several label files", f"{image} ({' and '.join(map(str, files))})")
+        for image, files in best.items()
+        if len(files) > 1
+    ]
+    if problems:
+        raise DataError(f"{labels}: {in_words_by_kind(problems)}")
+    return {image: files[0] for image, files in best.items()}
 
 
 def _match(predicted: dict[str, list[Path]], true: dict[str, list[Path]]) -> tuple[list[FilePair], list[Problem]]:

@@ -16,6 +16,7 @@ from crispseg.pictures import (
     boundary_picture,
     colourise,
     error_map,
+    gain_map,
     map_note,
     map_picture,
     overlay,
@@ -80,7 +81,7 @@ def _scene(ours: Shown, baseline: Shown | None, index: int) -> Scene:
         panels += [
             Panel("plain baseline", colourise(other.labels, palette), _share_right(other, labels)),
             Panel("wrong pixels of the baseline", error_map(other.labels, labels)),
-            Panel("difference", _gain_map(labels, prediction.labels, other.labels), "green: won, red: lost"),
+            Panel("difference", gain_map(labels, prediction.labels, other.labels), "blue: won, orange: lost"),
         ]
     return Scene(f"Scene {name}", "", tuple(panels), _maps(ours.model, image))
 
@@ -94,19 +95,6 @@ def _boundary_note(prediction: Prediction) -> str:
     if prediction.boundary_probability is not None:
         return "the boundary branch's probability"
     return "of the predicted labels"
-
-
-def _gain_map(
-    labels: npt.NDArray[np.uint8], ours: npt.NDArray[np.uint8], baseline: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.uint8]:
-    """Where only we are right: green; where only the baseline is: red; dark elsewhere, lighter where both are wrong."""
-    picture = np.full((*labels.shape, 3), 34, dtype=np.uint8)
-    known = labels != 255
-    ours_right, baseline_right = ours == labels, baseline == labels
-    picture[known & ~ours_right & ~baseline_right] = (120, 120, 120)
-    picture[known & ours_right & ~baseline_right] = (64, 200, 120)
-    picture[known & ~ours_right & baseline_right] = (232, 76, 61)
-    return picture
 
 
 def _maps(model: Segmenter, image: npt.NDArray[np.uint8]) -> tuple[Panel, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,19 @@ from crispseg.layers.conv import ConvNormAct
 from crispseg.ops.resize import resize
 from crispseg.types import FeatureInfo, Features, FeaturesInfo, MapInfo, SegmentationOutput
 
-__all__ = ["AuxiliaryClassifier", "Decoder", "Head", "checked_level", "image_size"]
+__all__ = ["AuxiliaryClassifier", "Decoder", "Gate", "Head", "checked_level", "image_size"]
+
+
+class Gate(NamedTuple):
+    """A gate that can be closed from outside.
+
+    Attributes:
+        module: gives the gate's map, or what becomes it.
+        closed: what the module gives where nothing passes: 0 for the map itself, −∞ for its logit.
+    """
+
+    module: nn.Module
+    closed: float = 0.0
 
 
 class Head(nn.Module):
@@ -51,6 +63,11 @@ class Head(nn.Module):
     @property
     def map_info(self) -> dict[str, MapInfo]:
         """What `forward` shows of this head's inside when asked: the name of each map, in order, and what it is."""
+        return {}
+
+    @property
+    def gate_modules(self) -> dict[str, Gate]:
+        """The gates that may be closed one at a time to see what they do, by the names of their maps."""
         return {}
 
     def forward(self, features: Features, images: Tensor, *, with_maps: bool = False) -> SegmentationOutput:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from crispseg.context import Context
 from crispseg.errors import ConfigError
-from crispseg.heads.base import Head, image_size
+from crispseg.heads.base import Gate, Head, image_size
 from crispseg.layers.conv import ConvNormAct
 from crispseg.layers.fusion import (
     Addition,
@@ -133,6 +133,12 @@ class FusionHead(Head):
         """See `Head.map_info`: the gates of the gated fusions."""
         return gate_info(self.fuse.num_levels) if self.fuse.gated else {}
 
+    @property
+    def gate_modules(self) -> dict[str, Gate]:
+        """See `Head.gate_modules`."""
+        gates = self.fuse.gates if isinstance(self.fuse, (FullFusion, GatedTopDown)) else ()
+        return {f"gate_{number}": Gate(module) for number, module in enumerate(gates, start=1)}
+
     def forward(self, features: Features, images: Tensor, *, with_maps: bool = False) -> SegmentationOutput:
         """See `Head.forward`."""
         size_hw = image_size(images)
@@ -212,7 +218,7 @@ def gate_info(num_levels: int) -> dict[str, MapInfo]:
     """What the gates of L levels show, ``gate_1`` (shallowest) to ``gate_L`` (figures 6 and 7)."""
     return {
         f"gate_{number}": MapInfo(
-            "share",
+            "gate",
             f"gate of level {number}",
             f"How useful each cell of level {number} of {num_levels} is: near 1 it sends its feature to the other "
             "levels, near 0 it receives theirs.",

@@ -28,7 +28,7 @@ CANNY_LOW, CANNY_HIGH = 10.0, 100.0
 STREAM_INFO = {
     **{
         f"attention_{number}": MapInfo(
-            "share",
+            "gate",
             f"attention of gate {number}",
             f"What gate {number} of 3 lets pass in the shape stream: near 1 where it expects a boundary (figure 10).",
         )

@@ -9,7 +9,7 @@ from crispseg.backbones import Backbone
 from crispseg.config import ModelConfig
 from crispseg.heads import Head
 from crispseg.labels import LabelSpace
-from crispseg.types import SegmentationOutput
+from crispseg.types import Features, SegmentationOutput
 
 __all__ = ["Segmenter"]
 
@@ -59,6 +59,10 @@ class Segmenter(nn.Module):
                 f"images: {images.dtype} of shape {tuple(images.shape)} found, floating point RGB in [0, 1] of shape "
                 "(N, 3, H, W) expected; divide uint8 images by 255"
             )
-        features = self.backbone((images - self.mean) / self.std)
-        output: SegmentationOutput = self.head(features, images, with_maps=with_maps)
+        output: SegmentationOutput = self.head(self.features(images), images, with_maps=with_maps)
         return output
+
+    def features(self, images: Tensor) -> Features:
+        """What the backbone makes of images, (N, 3, H, W) in [0, 1], for heads to read."""
+        features: Features = self.backbone((images - self.mean) / self.std)
+        return features

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from crispseg.labels import LabelSpace
 from crispseg.pictures.colour import Picture
+from crispseg.pictures.drawing import INK, Box, Drawing, Words, font, shortened
 
-__all__ = ["legend", "sheet"]
+__all__ = ["draw_key", "draw_legend", "draw_sheet", "legend", "scaled_to_width", "sheet", "stack"]
 
-PAPER = (255, 255, 255)
-INK = (24, 24, 28)
+Content = Picture | Drawing
 
 
 def sheet(
-    rows: Sequence[Sequence[Picture]],
+    rows: Sequence[Sequence[Content]],
     captions: Sequence[str] | Sequence[Sequence[str]] | None = None,
     *,
     cell_width: int | None = None,
@@ -31,10 +28,11 @@ def sheet(
     """Lay pictures out in a grid on white.
 
     Args:
-        rows: pictures, row by row, each (H, W, 3) uint8; rows may differ in length, pictures in size. A smaller picture
-            stands at the top left of its cell.
+        rows: pictures, row by row, each (H, W, 3) uint8, and drawings; rows may differ in length, pictures in size. A
+            smaller picture stands at the top left of its cell.
         captions: one per column, above the first row; or one list per row, each caption above its picture.
-        cell_width: pixels that every picture is scaled to, with its proportions kept; None: as they are.
+        cell_width: pixels that every picture is scaled to, with its proportions kept; drawings stay as they are. None:
+            so do pictures.
         gap: pixels between pictures and at the frame.
         font_px: height of the captions. Captions that are wider than their column end in "…".
 
@@ -49,32 +47,54 @@ def sheet(
         >>> sheet([[picture, picture], [picture]], gap=2).shape
         (26, 86, 3)
     """
+    return draw_sheet(rows, captions, cell_width=cell_width, gap=gap, font_px=font_px).to_array()
+
+
+def draw_sheet(
+    rows: Sequence[Sequence[Content]],
+    captions: Sequence[str] | Sequence[Sequence[str]] | None = None,
+    *,
+    cell_width: int | None = None,
+    gap: int = 8,
+    font_px: int = 14,
+) -> Drawing:
+    """`sheet`, for print as well; see there."""
     if not rows or not any(len(row) for row in rows):
         raise ValueError("no pictures; at least one expected")
-    for picture in (picture for row in rows for picture in row):
-        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or picture.size == 0:
-            raise ValueError(f"a picture is {picture.dtype} {picture.shape}; uint8 (H, W, 3) expected")
-    grid = [[_to_width(picture, cell_width) for picture in row] for row in rows]
+    grid = [
+        [Drawing.of(one if isinstance(one, Drawing) else scaled_to_width(one, cell_width)) for one in row]
+        for row in rows
+    ]
     words = _captions_of(captions, [len(row) for row in grid])
     num_columns = max(len(row) for row in grid)
-    widths = [max(row[i].shape[1] for row in grid if i < len(row)) for i in range(num_columns)]
-    heights = [max((picture.shape[0] for picture in row), default=0) for row in grid]
+    widths = [max(row[i].size_hw[1] for row in grid if i < len(row)) for i in range(num_columns)]
+    heights = [max((drawing.size_hw[0] for drawing in row), default=0) for row in grid]
     line = math.ceil(font_px * 1.4)
     heads = [line if any(row) else 0 for row in words]
 
-    size = (sum(widths) + gap * (num_columns + 1), sum(heights) + sum(heads) + gap * (len(grid) + 1))
-    canvas = Image.new("RGB", size, PAPER)
-    draw = ImageDraw.Draw(canvas)
+    whole = Drawing(
+        (sum(heights) + sum(heads) + gap * (len(grid) + 1), sum(widths) + gap * (num_columns + 1)),
+    )
     top = gap
     for row, row_words, head, height in zip(grid, words, heads, heights, strict=True):
         left = gap
-        for picture, text, width in zip(row, row_words, widths, strict=False):
+        for drawing, text, width in zip(row, row_words, widths, strict=False):
             if text:
-                draw.text((left, top), _shortened(text, width, font_px), INK, font=_font(font_px))
-            canvas.paste(Image.fromarray(picture), (left, top + head))
+                whole.marks.append(Words(left, top, shortened(text, width, font_px), font_px))
+            whole.place(drawing, left, top + head)
             left += width + gap
         top += head + height + gap
-    return np.array(canvas)
+    return whole
+
+
+def stack(*drawings: Drawing) -> Drawing:
+    """Drawings below each other, at the left."""
+    whole = Drawing((sum(drawing.size_hw[0] for drawing in drawings), max(drawing.size_hw[1] for drawing in drawings)))
+    top = 0
+    for drawing in drawings:
+        whole.place(drawing, 0, top)
+        top += drawing.size_hw[0]
+    return whole
 
 
 def legend(
@@ -94,6 +114,13 @@ def legend(
     Raises:
         ValueError: if there is nothing to list, an id is not in the table, or `columns` is not positive.
     """
+    return draw_legend(label_space, only=only, columns=columns, font_px=font_px).to_array()
+
+
+def draw_legend(
+    label_space: LabelSpace, *, only: Sequence[int] | None = None, columns: int = 1, font_px: int = 14
+) -> Drawing:
+    """`legend`, for print as well; see there."""
     ids = list(range(label_space.num_classes)) if only is None else [int(train_id) for train_id in only]
     unknown = [train_id for train_id in ids if not (0 <= train_id < label_space.num_classes or train_id == 255)]
     if unknown or not ids or columns < 1:
@@ -101,24 +128,41 @@ def legend(
             f"ids {ids} in {columns} columns; "
             f"ids in 0–{label_space.num_classes - 1} or 255, in at least one column, expected"
         )
-    names = ["ignored" if train_id == 255 else label_space.class_names[train_id] for train_id in ids]
-    font, line, gap = _font(font_px), math.ceil(font_px * 1.5), math.ceil(font_px * 0.6)
-    per_column = math.ceil(len(ids) / columns)
-    used_columns = math.ceil(len(ids) / per_column)
-    column_width = line + gap + math.ceil(max(font.getlength(name) for name in names)) + 2 * gap
-    canvas = Image.new("RGB", (gap + used_columns * column_width, 2 * gap + per_column * line), PAPER)
-    draw = ImageDraw.Draw(canvas)
-    for position, (train_id, name) in enumerate(zip(ids, names, strict=True)):
+    entries = [
+        ("ignored" if train_id == 255 else label_space.class_names[train_id], label_space.palette[train_id])
+        for train_id in ids
+    ]
+    return draw_key(
+        [(name, (int(red), int(green), int(blue))) for name, (red, green, blue) in entries], columns, font_px
+    )
+
+
+def draw_key(entries: Sequence[tuple[str, tuple[int, int, int]]], columns: int = 1, font_px: int = 14) -> Drawing:
+    """Say what colours mean, in columns that are filled one after the other."""
+    line, gap = math.ceil(font_px * 1.5), math.ceil(font_px * 0.6)
+    per_column = math.ceil(len(entries) / columns)
+    used_columns = math.ceil(len(entries) / per_column)
+    longest = min(max(font(font_px).getlength(name) for name, _ in entries), _LONGEST * font_px)
+    column_width = line + gap + math.ceil(longest) + 2 * gap
+    whole = Drawing((2 * gap + per_column * line, gap + used_columns * column_width))
+    for position, (name, colour) in enumerate(entries):
         column, row = divmod(position, per_column)
         left, top = gap + column * column_width, gap + row * line
-        colour = tuple(int(value) for value in label_space.palette[train_id])
-        draw.rectangle((left, top + 2, left + line - 3, top + line - 3), fill=colour, outline=INK)
-        draw.text((left + line + gap // 2, top + line / 2), name, INK, font=font, anchor="lm")
-    return np.array(canvas)
+        side = line - 4
+        whole.marks += [
+            Box(left, top + 2, side, side, colour),
+            Box(left, top + 2, side, side, INK, line_px=1),
+            Words(left + line + gap // 2, top + (line - 1.2 * font_px) / 2, shortened(name, longest, font_px), font_px),
+        ]
+    return whole
 
 
-def _to_width(picture: Picture, width: int | None) -> Picture:
-    if width is None or picture.shape[1] == width:
+_LONGEST = 20  # a name, in heights of its letters
+
+
+def scaled_to_width(picture: Picture, width: int | None) -> Picture:
+    """A picture of another width, with its proportions kept."""
+    if width is None or picture.ndim != 3 or picture.shape[1] == width:
         return picture
     height = max(round(picture.shape[0] * width / picture.shape[1]), 1)
     # Enlarged label maps keep their hard pixels; made smaller, everything is averaged.
@@ -141,19 +185,3 @@ def _captions_of(
     if headings or [len(row) for row in words] != list(row_lengths):
         raise ValueError("captions do not fit the pictures; one per column, or one list per row with one per picture")
     return words
-
-
-def _shortened(text: str, width: int, font_px: int) -> str:
-    """The text, or as much of it as fits."""
-    font = _font(font_px)
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text.rstrip() + "…"
-
-
-@lru_cache(maxsize=8)
-def _font(size_px: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and knows the letters of most languages."""
-    return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size_px)

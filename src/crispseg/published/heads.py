@@ -12,7 +12,7 @@ from torch.nn import functional
 from crispseg.backbones.base import IMAGENET_MEAN, IMAGENET_STD
 from crispseg.context import Context
 from crispseg.heads import Head
-from crispseg.heads.base import image_size
+from crispseg.heads.base import Gate, image_size
 from crispseg.heads.decoupled import PARTS_INFO
 from crispseg.heads.fusion import gate_info
 from crispseg.heads.gscnn import STREAM_INFO
@@ -165,6 +165,12 @@ class ReleasedGFF(Head):
     def map_info(self) -> dict[str, MapInfo]:
         """See `Head.map_info`; each gate has a channel for every channel of its level."""
         return gate_info(len(self.gates))
+
+    @property
+    def gate_modules(self) -> dict[str, Gate]:
+        """See `Head.gate_modules`."""
+        closed = float("-inf")
+        return {f"gate_{number}": Gate(module, closed) for number, module in enumerate(self.gates, start=1)}
 
     def forward(self, features: Features, images: Tensor, *, with_maps: bool = False) -> SegmentationOutput:
         """See `Head.forward`."""
