@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.errors import ConfigError, DataError
-from crispseg.io.images import write_png
+from crispseg.io import atomic_write
+from crispseg.io.images import encode_png
 from crispseg.labels import IGNORE_INDEX, LabelSpace
 from crispseg.pictures.colour import Picture, blend, colourise
 
@@ -136,14 +137,23 @@ class Prediction:
         """
         if not os.fspath(path).lower().endswith(".png"):
             raise ConfigError(f"{os.fspath(path)}: label maps are written without loss; a name ending in .png expected")
+        data = self.to_png()
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(data)
+
+    def to_png(self) -> bytes:
+        """What `save` writes.
+
+        Raises:
+            ConfigError: if a class that was predicted has no id in its table.
+        """
         ids = np.zeros(256, dtype=np.uint16)
         for train_id in np.unique(self.labels).tolist():
             ids[train_id] = self.label_space.id_in_files(train_id)
         raw = ids[self.labels]
         if raw.size and raw.max() > IGNORE_INDEX:
-            write_png(path, raw)
-            return
+            return encode_png(raw)
         palette = np.zeros((256, 3), dtype=np.uint8)
         for train_id, entry in enumerate(self.label_space.classes):
             palette[[raw_id for raw_id in entry.ids if raw_id < 256]] = self.label_space.palette[train_id]
-        write_png(path, raw.astype(np.uint8), palette)
+        return encode_png(raw.astype(np.uint8), palette)

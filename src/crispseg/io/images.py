@@ -34,6 +34,7 @@ __all__ = [
     "ImageBytes",
     "NotAnImage",
     "TooManyPixels",
+    "encode_png",
     "image_size_hw",
     "is_turned",
     "read_image",
@@ -203,19 +204,39 @@ def write_png(
     """
     if Path(path).suffix.lower() != ".png":
         raise ValueError(f"{os.fspath(path)}: a name that ends in .png was expected")
+    try:
+        data = encode_png(array, palette, level=level)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from None
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def encode_png(
+    array: npt.NDArray[np.generic], palette: npt.NDArray[np.uint8] | None = None, *, level: int = 6
+) -> bytes:
+    """What `write_png` writes, where there is no file.
+
+    Args:
+        array: see `write_png`.
+        palette: see `write_png`.
+        level: see `write_png`.
+
+    Raises:
+        ValueError: if the array has another shape or type.
+    """
     colours = array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8
     grey = array.ndim == 2 and array.dtype in (np.uint8, np.uint16)
     if not (colours or grey) or array.size == 0:
-        raise ValueError(
-            f"{os.fspath(path)}: {array.dtype} {array.shape} found; uint8 (H, W, 3) or uint8 or uint16 (H, W) expected"
-        )
+        raise ValueError(f"{array.dtype} {array.shape} found; uint8 (H, W, 3) or uint8 or uint16 (H, W) expected")
     image = Image.fromarray(np.ascontiguousarray(array))
     if palette is not None:
         if array.ndim != 2 or array.dtype != np.uint8 or palette.shape != (256, 3):
-            raise ValueError(f"{os.fspath(path)}: a palette is (256, 3) and belongs to a uint8 (H, W) array")
+            raise ValueError("a palette is (256, 3) and belongs to a uint8 (H, W) array")
         image.putpalette(palette.astype(np.uint8).tobytes())
-    with atomic_write(path) as temporary:
-        image.save(temporary, format="PNG", compress_level=level)
+    encoded = BytesIO()
+    image.save(encoded, format="PNG", compress_level=level)
+    return encoded.getvalue()
 
 
 @contextmanager

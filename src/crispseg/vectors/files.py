@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,13 @@ from crispseg.io import atomic_write
 from crispseg.pictures.colour import Picture
 from crispseg.vectors.coco import coco_document
 from crispseg.vectors.geojson import geojson_document
-from crispseg.vectors.georeference import read_georeference
+from crispseg.vectors.georeference import Georeference, read_georeference
 from crispseg.vectors.labelme import labelme_document
 from crispseg.vectors.regions import Regions
 from crispseg.vectors.svg import svg_text
 from crispseg.wording import nearest_name
 
-__all__ = ["KINDS", "check_kind", "save_polygons"]
+__all__ = ["KINDS", "check_kind", "polygons_text", "save_polygons"]
 
 KINDS: Mapping[str, str] = {"geojson": ".geojson", "coco": "_coco.json", "labelme": ".json", "svg": ".svg"}
 """Of files, and how the name of an image's own ends. LabelMe looks for the image's name with ``.json``."""
@@ -57,40 +57,44 @@ def save_polygons(
         OSError: if the file cannot be written.
     """
     check_kind(kind)
-    text = _TEXTS[kind](regions, Path(path), None if source is None else Path(source), image)
+    seen_as = Path(path).name if source is None else _as_seen_from(Path(path).parent, Path(source))
+    georeference = read_georeference(source) if kind == "geojson" and source is not None else None
+    text = polygons_text(kind, regions, seen_as, image, georeference)
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _geojson(regions: Regions, path: Path, source: Path | None, image: Picture | None) -> str:
-    return _json(geojson_document(regions, None if source is None else read_georeference(source)))
+def polygons_text(
+    kind: str,
+    regions: Regions,
+    image_path: str,
+    image: Picture | None = None,
+    georeference: Georeference | None = None,
+) -> str:
+    """What a file of polygons holds.
 
+    Args:
+        kind: one of `KINDS`.
+        regions: of the image.
+        image_path: of the image as seen from the file's folder, for LabelMe; COCO takes its last part.
+        image: see `save_polygons`.
+        georeference: of the image, for GeoJSON.
 
-def _coco(regions: Regions, path: Path, source: Path | None, image: Picture | None) -> str:
-    return _json(coco_document(regions, _text((source or path).name)))
-
-
-def _labelme(regions: Regions, path: Path, source: Path | None, image: Picture | None) -> str:
-    return _json(labelme_document(regions, "" if source is None else _text(_as_seen_from(path.parent, source))))
-
-
-def _svg(regions: Regions, path: Path, source: Path | None, image: Picture | None) -> str:
-    return svg_text(regions, image)
-
-
-_TEXTS: Mapping[str, Callable[[Regions, Path, Path | None, Picture | None], str]] = {
-    "geojson": _geojson,
-    "coco": _coco,
-    "labelme": _labelme,
-    "svg": _svg,
-}
-
-
-def _text(name: str) -> str:
-    """A file's name, if it is text."""
-    if any("\ud800" <= character <= "\udfff" for character in name):
-        raise DataError(f"{name}: the name holds bytes that are no UTF-8 text, which JSON cannot hold; rename the file")
-    return name
+    Raises:
+        ConfigError, DataError: as `save_polygons`.
+    """
+    check_kind(kind)
+    if kind == "svg":
+        return svg_text(regions, image)
+    if kind == "geojson":
+        return _json(geojson_document(regions, georeference))
+    if any("\ud800" <= character <= "\udfff" for character in image_path):
+        raise DataError(
+            f"{image_path}: the name holds bytes that are no UTF-8 text, which JSON cannot hold; rename the file"
+        )
+    if kind == "labelme":
+        return _json(labelme_document(regions, image_path))
+    return _json(coco_document(regions, image_path.rpartition("/")[2]))
 
 
 def _json(document: Mapping[str, Any]) -> str:
