@@ -51,6 +51,8 @@ class StopSignals:
         standing: says at that moment what stands and how to go on, for the message.
         kind: of the error.
         on_note: called when a signal is only noted.
+        on_again: called within `postponed` at each signal after the first, in the place of raising it. None: it is
+            raised.
 
     Example:
         >>> with StopSignals(lambda: "1 of 2 images are done") as signals:
@@ -62,8 +64,9 @@ class StopSignals:
         standing: Callable[[], str],
         kind: type[Interrupted] = Interrupted,
         on_note: Callable[[], object] = lambda: None,
+        on_again: Callable[[], object] | None = None,
     ) -> None:
-        self._standing, self._kind, self._on_note = standing, kind, on_note
+        self._standing, self._kind, self._on_note, self._on_again = standing, kind, on_note, on_again
         self.postpones = False
         self.received: int | None = None
         self._process = os.getpid()
@@ -118,6 +121,8 @@ class StopSignals:
         is_first, self.received = self.received is None, number
         if self.postpones and is_first:
             self._on_note()
+        elif self.postpones and self._on_again is not None:
+            self._on_again()
         else:
             raise self.interruption(self._standing())
 

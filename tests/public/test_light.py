@@ -13,7 +13,18 @@ import crispseg
 from crispseg.evaluation import evaluate_folders
 from crispseg.io import write_png
 
-_HEAVY = ("torch", "timm", "lightning", "torchmetrics", "torchvision", "matplotlib", "huggingface_hub")
+_HEAVY = (
+    "torch",
+    "timm",
+    "lightning",
+    "torchmetrics",
+    "torchvision",
+    "matplotlib",
+    "huggingface_hub",
+    "fastapi",
+    "rasterio",
+    "shapely",
+)
 
 
 def _loaded_by(code: str) -> list[str]:

@@ -23,6 +23,7 @@ from crispseg.cli.push import push
 from crispseg.cli.recipes import recipes
 from crispseg.cli.score import score
 from crispseg.cli.segment import segment
+from crispseg.cli.serve import serve
 from crispseg.errors import CrispsegError, Interrupted, TrainingError
 from crispseg.wording import os_error_in_words
 
@@ -89,7 +90,21 @@ def _options(
     show_log()
 
 
-for _command in (demo, fit, evaluate, score, compare, segment, explain, describe, convert, export, push, recipes):
+for _command in (
+    demo,
+    fit,
+    evaluate,
+    score,
+    compare,
+    segment,
+    serve,
+    explain,
+    describe,
+    convert,
+    export,
+    push,
+    recipes,
+):
     app.command()(with_plugins(_command))
 
 

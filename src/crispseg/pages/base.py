@@ -29,7 +29,9 @@ _INSIDE, _BESIDE = "data:", "'self' file: data:"  # a browser that opens a file 
 _LINE_COLOURS = ("accent", "base")
 
 
-def render_page(template: str, *, script: str | None = None, data: Any = None, **values: Any) -> str:
+def render_page(
+    template: str, *, script: str | None = None, data: Any = None, forms: bool = False, **values: Any
+) -> str:
     """Fill a template of this room, which extends ``base.html.j2``; it escapes all that it is given.
 
     Args:
@@ -37,6 +39,7 @@ def render_page(template: str, *, script: str | None = None, data: Any = None, *
         script: the file's name of the page's script, which alone may run; the page may then show pictures that lie
             beside it. None: nothing runs.
         data: what the script reads, as plain values: JSON in a block that no browser runs.
+        forms: whether the page may send forms to where it comes from.
         values: of its names; one that it lacks is an error.
 
     Returns:
@@ -58,6 +61,8 @@ def render_page(template: str, *, script: str | None = None, data: Any = None, *
         # Trusted types: even our own script cannot make elements from text.
         trusted = "require-trusted-types-for 'script'; trusted-types 'none'"
         policy = f"{_POLICY.format(images=_BESIDE)}; script-src 'sha256-{digest}'; {trusted}"
+    if forms:
+        policy = policy.replace("form-action 'none'", "form-action 'self'")
     return environment.get_template(template).render(
         policy=policy, script=Markup(code), data=_harmless_json(data), **values
     )
