@@ -5,26 +5,33 @@ from typing import TYPE_CHECKING
 from crispseg.lazy import lazily
 
 if TYPE_CHECKING:
-    from crispseg.bulk.collect import collect_images
+    from crispseg.bulk.collect import are_videos, collect_images
     from crispseg.bulk.outputs import OUTPUTS, Output, choose_outputs, polygon_output
     from crispseg.bulk.run import Failure, Segmented, segment_images
+    from crispseg.bulk.video import VIDEO_OUTPUTS, VideoOutput, choose_video_outputs, segment_videos
 else:
     __getattr__, __dir__ = lazily(
         __name__,
         {
-            "crispseg.bulk.collect": ("collect_images",),
+            "crispseg.bulk.collect": ("are_videos", "collect_images"),
             "crispseg.bulk.outputs": ("OUTPUTS", "Output", "choose_outputs", "polygon_output"),
             "crispseg.bulk.run": ("Failure", "Segmented", "segment_images"),
+            "crispseg.bulk.video": ("VIDEO_OUTPUTS", "VideoOutput", "choose_video_outputs", "segment_videos"),
         },
     )
 
 __all__ = [
     "OUTPUTS",
+    "VIDEO_OUTPUTS",
     "Failure",
     "Output",
     "Segmented",
+    "VideoOutput",
+    "are_videos",
     "choose_outputs",
+    "choose_video_outputs",
     "collect_images",
     "polygon_output",
     "segment_images",
+    "segment_videos",
 ]

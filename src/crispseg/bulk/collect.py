@@ -10,10 +10,13 @@ from pathlib import Path
 from crispseg.errors import ConfigError, DataError
 from crispseg.io import files_below
 
-__all__ = ["collect_images"]
+__all__ = ["VIDEO_SUFFIXES", "are_videos", "collect_images"]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 """What a folder is searched for; a file that is named outright may end as it likes."""
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
+"""What videos end in, which are named outright or by patterns; folders are not searched for them."""
 
 _LIST_SUFFIX = ".txt"
 
@@ -44,6 +47,23 @@ def collect_images(arguments: Sequence[str | os.PathLike[str]], out: str | os.Pa
                     "both instead, so that sub-folders are kept, or segment them into two folders"
                 )
     return found
+
+
+def are_videos(arguments: Sequence[str | os.PathLike[str]]) -> bool:
+    """Whether the arguments name videos, for `collect_images` to find.
+
+    Raises:
+        ConfigError: if some do and others do not.
+
+    Example:
+        >>> are_videos(["street.mp4"]), are_videos(["photos"])
+        (True, False)
+    """
+    videos = [one for one in arguments if Path(one).suffix.lower() in VIDEO_SUFFIXES and not Path(one).is_dir()]
+    if videos and len(videos) < len(arguments):
+        other = next(one for one in arguments if one not in videos)
+        raise ConfigError(f"{videos[0]} is a video and {other} is none; segment videos and images one after the other")
+    return bool(videos)
 
 
 def _named_by(argument: str, out: Path) -> list[tuple[Path, Path]]:

@@ -14,9 +14,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
-from crispseg.bulk.outputs import Output
 from crispseg.errors import ConfigError, DataError
 from crispseg.inference import Predictor
 from crispseg.inference.fingerprint import fingerprint
@@ -30,6 +29,18 @@ _FORMAT = "crispseg segment 1"
 
 Stamp = tuple[int, int]
 """A file's size and the time of its last change, by which it is known again."""
+
+
+class Written(Protocol):
+    """A file or folder of an image's results; `crispseg.bulk.outputs.Output` is one."""
+
+    @property
+    def ending(self) -> str:
+        """Of its name, after the image's."""
+
+    @property
+    def detail(self) -> str:
+        """What else its content depends on."""
 
 
 def stamp_of(path: Path) -> Stamp | None:
@@ -100,13 +111,13 @@ class Record:
     ) -> None:
         self._stack.close()
 
-    def holds(self, target: Path, stamp: Stamp | None, outputs: Sequence[Output]) -> bool:
+    def holds(self, target: Path, stamp: Stamp | None, outputs: Sequence[Written]) -> bool:
         """Whether an image's files are in place, and the image is as it was then."""
         if stamp is None or not {_key(one) for one in outputs} <= self._known.get((target.as_posix(), stamp), set()):
             return False
-        return all(os.path.isfile(self._folder / f"{target}{one.ending}") for one in outputs)
+        return all(os.path.exists(self._folder / f"{target}{one.ending}") for one in outputs)
 
-    def add(self, target: Path, stamp: Stamp | None, outputs: Sequence[Output]) -> None:
+    def add(self, target: Path, stamp: Stamp | None, outputs: Sequence[Written]) -> None:
         """Note that an image's files are in place; from several threads at once."""
         line = json.dumps({"image": target.as_posix(), "stamp": stamp, "files": [_key(one) for one in outputs]})
         with self._appending:
@@ -150,7 +161,7 @@ class Record:
                 file.write(b"\n")
 
 
-def _key(output: Output) -> str:
+def _key(output: Written) -> str:
     return f"{output.ending} {output.detail}".strip()
 
 

@@ -16,7 +16,7 @@ from crispseg.io.files import remove_leftovers
 from crispseg.io.images import read_image
 from crispseg.pictures.colour import Picture
 
-__all__ = ["Failure", "Segmented", "segment_images"]
+__all__ = ["Failure", "Segmented", "segment_images", "shard_of"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def segment_images(
         ['a_overlay.png', 'segmented.jsonl']
     """
     folder = Path(out)
-    of_shard = _shard_of(images, shard)
+    of_shard = shard_of(images, shard)
     failures: dict[int, str] = {}  # by position, as everything here
     readable: list[int] = []
     with (
@@ -151,7 +151,8 @@ def segment_images(
     return Segmented(len(of_shard), done, earlier, failed)
 
 
-def _shard_of(images: Mapping[Path, Path], shard: tuple[int, int] | None) -> list[tuple[Path, Path]]:
+def shard_of(images: Mapping[Path, Path], shard: tuple[int, int] | None) -> list[tuple[Path, Path]]:
+    """The images of a shard, (2, 8) for the second of eight; None: all."""
     if shard is None:
         return list(images.items())
     number, count = shard

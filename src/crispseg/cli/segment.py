@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,7 +20,8 @@ def segment(
     images: Annotated[
         list[str],
         typer.Argument(
-            help="Image files, folders (searched with their sub-folders), globs, and lists (.txt, a path a line)."
+            help="Image files, folders (searched with their sub-folders), globs, and lists (.txt, a path a line); "
+            "or videos."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Where the pictures go; made if need be.")],
@@ -55,24 +57,23 @@ def segment(
     boundaries the edges of the labels. A model without a boundary branch writes the latter as both. Images from folders
     keep their place below the folder. --polygons writes NAME.geojson, .svg, .json (LabelMe) or _coco.json for each as
     well, and coco.json of all. A broken image is reported at the end, and the others are still done. The
-    same command again goes on where it was stopped. See docs/segment.md.
+    same command again goes on where it was stopped. Of a video it writes NAME_overlay.mp4 and a folder NAME_labels of
+    masks. See docs/segment.md.
     """
-    from crispseg.bulk import OUTPUTS, choose_outputs, collect_images, polygon_output, segment_images
+    from crispseg.bulk import are_videos, collect_images, segment_images, segment_videos
     from crispseg.cli.model import open_model
     from crispseg.inference import Predictor
     from crispseg.io import MAX_PIXELS
 
     scale_values = parse_scales(scales)
-    outputs = OUTPUTS if only is None else choose_outputs([name.strip() for name in only.split(",")])
-    if polygons is not None:
-        outputs = (*outputs, polygon_output(polygons, simplify))
-    elif simplify:
-        raise ConfigError("--simplify is for polygons; name their kind, as in --polygons geojson")
+    of_videos = are_videos(images)
+    outputs = _outputs(of_videos, only, polygons, simplify)
     part = None if shard is None else parse_shard(shard)
     targets = collect_images(images, out)
     predictor = Predictor(
         open_model(model, device), scales=scale_values, flip=flip, window_hw=window, max_pixels=max_pixels or MAX_PIXELS
     )
+    spoken: dict[Path, str] = {}  # of each video
     reached = f"nothing is new in {out}"
 
     def what_stands() -> str:
@@ -86,16 +87,47 @@ def segment(
             reached = f"{done} of {total} images are segmented into {out}, each whole"
             bar.update(task, completed=seen, total=total)
 
-        segmented = segment_images(predictor, targets, out, outputs, show, shard=part, overwrite=overwrite)
+        def show_frame(video: Path, frames: int, total: int | None, seconds: float) -> None:
+            nonlocal reached
+            reached = f"{video} was at frame {frames}, and is begun anew; what came before it is whole in {out}"
+            rate = f"{frames / seconds:.1f} frames/s"
+            bar.update(task, completed=frames, total=total, description=f"{video.name}, {rate}")
+            spoken[video] = f"{video}: {frames} frames in {seconds:.1f} s, {rate}"
 
+        options: dict[str, Any] = {"shard": part, "overwrite": overwrite}
+        if of_videos:
+            segmented = segment_videos(predictor, targets, out, outputs, show_frame, **options)
+        else:
+            segmented = segment_images(predictor, targets, out, outputs, show, **options)
+
+    failed = {failure.source for failure in segmented.failures}
+    for video, sentence in spoken.items():
+        if video not in failed:
+            out_console().print(sentence, soft_wrap=True)
+    kind = "videos" if of_videos else "images"
     before = f", {segmented.earlier} of them earlier" if segmented.earlier else ""
     if segmented.images and segmented.earlier == segmented.images:
         before = " earlier, by this model and these options; --overwrite does them again"
-    out_console().print(f"{segmented.done} of {segmented.images} images segmented into {out}{before}", soft_wrap=True)
+    out_console().print(f"{segmented.done} of {segmented.images} {kind} segmented into {out}{before}", soft_wrap=True)
     if segmented.failures:
         for failure in segmented.failures:
             print_error(failure.message)
         raise typer.Exit(1)
+
+
+def _outputs(of_videos: bool, only: str | None, polygons: str | None, simplify: float) -> Sequence[Any]:
+    """What is written of each image or video."""
+    from crispseg.bulk import OUTPUTS, VIDEO_OUTPUTS, choose_outputs, choose_video_outputs, polygon_output
+
+    names = None if only is None else [name.strip() for name in only.split(",")]
+    if simplify and polygons is None:
+        raise ConfigError("--simplify is for polygons; name their kind, as in --polygons geojson")
+    if of_videos:
+        if polygons is not None:
+            raise ConfigError(f"--polygons {polygons}: of images only; segment frames, or leave it out")
+        return VIDEO_OUTPUTS if names is None else choose_video_outputs(names)
+    outputs = OUTPUTS if names is None else choose_outputs(names)
+    return outputs if polygons is None else (*outputs, polygon_output(polygons, simplify))
 
 
 def parse_shard(text: str) -> tuple[int, int]:
