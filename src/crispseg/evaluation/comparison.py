@@ -28,6 +28,7 @@ from crispseg.evaluation.scores import format_percent, markdown_table
 from crispseg.metrics.counts import SetCounts, Shares
 from crispseg.metrics.functional.arrays import Absent
 from crispseg.metrics.table import DEFINITIONS, choose_scores
+from crispseg.notebooks import html_table
 
 __all__ = ["Comparison", "Difference", "compare"]
 
@@ -180,6 +181,14 @@ class Comparison:
     def to_json(self) -> str:
         """The same as JSON."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def _repr_html_(self) -> str:
+        """The same as `to_markdown`, for notebooks."""
+        *others, last = self.runs[1:]
+        tables = [html_table(self.table_rows(run), f"{run} against {self.runs[0]}", first=2) for run in others]
+        return "".join(
+            (*tables, html_table(self.table_rows(last), f"{last} against {self.runs[0]}", self.note(), first=2))
+        )
 
     def to_markdown(self) -> str:
         """A table per run, and how the intervals were found."""

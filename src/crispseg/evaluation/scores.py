@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from crispseg.metrics.functional.arrays import Absent, mean_of_known
 from crispseg.metrics.table import DEFINITIONS, TABLES, ByClass, ByRadius, SetScores
+from crispseg.notebooks import html_table
 from crispseg.wording import markdown_cell
 
 __all__ = ["Scores", "format_percent", "markdown_table", "mean_of"]
@@ -199,6 +200,10 @@ class Scores(SetScores):
         shown = {"iou": "IoU", "iiou": "iIoU", self.shown_boundary_f: "Boundary F"}
         names = [name for name in self._main if getattr(self, name)]
         return "".join(f" {shown.get(name, DEFINITIONS[name].heading)}: {self.averaging[name]}." for name in names)
+
+    def _repr_html_(self) -> str:
+        """The main table, for notebooks."""
+        return html_table(self.table_rows(), "Scores", f"{self.summary()}. In per cent.{self.rules()}")
 
     def to_markdown(self) -> str:
         """Tables for documents, with the averaging rules below them."""

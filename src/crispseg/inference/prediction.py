@@ -14,9 +14,13 @@ from crispseg.errors import ConfigError, DataError
 from crispseg.io import atomic_write
 from crispseg.io.images import encode_png
 from crispseg.labels import IGNORE_INDEX, LabelSpace
+from crispseg.notebooks import html_legend, html_text
 from crispseg.pictures.colour import Picture, blend, colourise
+from crispseg.pictures.files import to_data_uri, to_png_bytes
 
 __all__ = ["Prediction"]
+
+_NOTEBOOK_SIDE_PX = 640  # a notebook keeps what it shows
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +125,32 @@ class Prediction:
         check_kind(kind)  # before the work
         regions = polygons(self.labels, self.label_space, simplify_px)
         save_polygons(path, kind, regions, source=source, image=self.image)
+
+    def _repr_png_(self) -> bytes | None:
+        """The overlay, at most 640 pixels long, for notebooks that show no HTML."""
+        return to_png_bytes(self._small_overlay()) if self.labels.size else None
+
+    def _repr_html_(self) -> str:
+        """The overlay, at most 640 pixels long, and the classes in it with their shares, for notebooks."""
+        height, width = self.labels.shape
+        title = html_text(f"{width}×{height} pixels, label table {self.label_space.name}")
+        if not self.labels.size:
+            return title
+        shares = np.bincount(self.labels.ravel(), minlength=self.label_space.num_classes) / self.labels.size
+        present = [index for index in np.argsort(-shares, kind="stable").tolist() if shares[index] > 0]
+        names, colours = self.label_space.class_names, self.label_space.palette
+        legend = html_legend((names[index], colours[index], f"{100 * shares[index]:.1f} %") for index in present)
+        picture = f'<img src="{to_data_uri(self._small_overlay())}" alt="overlay" style="max-width:100%">'
+        return f"<div>{title}</div>{picture}{legend}"
+
+    def _small_overlay(self) -> Picture:
+        overlay = self.overlay()
+        share = _NOTEBOOK_SIDE_PX / max(self.labels.shape)
+        if share >= 1:
+            return overlay
+        size = (max(1, round(share * overlay.shape[1])), max(1, round(share * overlay.shape[0])))
+        small: Picture = cv2.resize(overlay, size, interpolation=cv2.INTER_AREA)
+        return small
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the labels as a PNG that data sets of this label table read back.

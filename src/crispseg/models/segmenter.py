@@ -9,6 +9,7 @@ from crispseg.backbones import Backbone
 from crispseg.config import ModelConfig
 from crispseg.heads import Head
 from crispseg.labels import LabelSpace
+from crispseg.notebooks import html_legend, html_table
 from crispseg.types import Features, SegmentationOutput
 
 __all__ = ["Segmenter"]
@@ -43,6 +44,20 @@ class Segmenter(nn.Module):
     def num_classes(self) -> int:
         """K."""
         return self.label_space.num_classes
+
+    def _repr_html_(self) -> str:
+        """What the model is made of and which classes it knows, for notebooks."""
+        config, space = self.config, self.label_space
+        parts = {
+            "head": config.head,
+            "backbone": config.backbone,
+            "context": config.context or "the head's own",
+            "output stride": str(config.output_stride),
+            "parameters": f"{sum(parameter.numel() for parameter in self.parameters()) / 1e6:.1f} M",
+            "label table": f"{space.name}, {space.num_classes} classes",
+        }
+        legend = html_legend((entry.name, space.palette[index], "") for index, entry in enumerate(space.classes))
+        return html_table([["Segmenter", ""], *map(list, parts.items())], first=2) + legend
 
     def forward(self, images: Tensor, with_maps: bool = False) -> SegmentationOutput:
         """Segment a batch.
