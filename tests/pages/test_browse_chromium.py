@@ -154,6 +154,13 @@ def test_two_runs_by_their_difference(page, runs: Path):
     assert page.locator(".shot").first.locator(".stack").count() == 2
 
 
+def test_a_run_of_chosen_scores_shows_those(page, tmp_path: Path):
+    page.goto((evaluate(write_set(tmp_path), scores=("iou",)) / "browse.html").as_uri())
+    assert page.locator("#sort option").all_inner_texts()[:2] == ["IoU", "pixels right"]
+    page.locator(".shot").first.click()
+    assert page.locator("#tables thead").first.inner_text().split("\t") == ["class", "IoU", "all errors"]
+
+
 def test_a_missing_folder_is_said(browser, runs: Path, tmp_path: Path):
     shutil.copy(runs / "ours_scores/browse.html", tmp_path)
     page = browser.new_page()

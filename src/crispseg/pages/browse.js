@@ -226,7 +226,8 @@ function table(caption, headings, rows) {
 }
 
 function classTable(image) {
-  const shown = [0, data.columns.findIndex(({ title }) => title.startsWith("boundary F")), data.columns.findIndex(({ of }) => of === "error")];
+  const first = (test) => data.columns.findIndex(test); // -1 where scores were chosen without it
+  const shown = [0, first(({ title }) => title.startsWith("boundary F")), first(({ of }) => of === "error")].filter((index) => index >= 0);
   const present = new Set();
   for (const run of runs) {
     const rows = image[FIRST_RUN + run][ROWS];
