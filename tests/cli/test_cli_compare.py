@@ -116,12 +116,23 @@ def test_iou_at_distance_is_plotted(runs: Path, tmp_path: Path):
     np.testing.assert_array_equal(read_image(tmp_path / "distance.png"), plot_iou_at_distance(numbers))
 
 
+def test_boundary_f_is_plotted_for_screen_and_print(runs: Path, tmp_path: Path):
+    for kind in ("png", "pdf", "svg"):
+        result = invoke(runs / "plain", runs / "right", "--resamples", 20, "--plot-f", tmp_path / f"f.{kind}")
+        assert result.exit_code == 0, result.output
+    scores = [json.loads((runs / name / "scores.json").read_text())["boundary_f"] for name in ("plain", "right")]
+    assert read_image(tmp_path / "f.png").shape == (420, 640, 3)
+    assert all(scores)
+    assert (tmp_path / "f.pdf").read_bytes().startswith(b"%PDF")
+    assert b"<svg" in (tmp_path / "f.svg").read_bytes()
+
+
 def test_what_cannot_be_plotted_is_named(runs: Path, tmp_path: Path):
     result = invoke(runs / "right", runs / "fewer", "--common", "--plot", tmp_path / "distance.png")
     assert result.exit_code == 2
     assert "--crop-factors" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
-    assert "ends in .png" in invoke(runs / "plain", runs / "right", "--plot", tmp_path / "distance.pdf").stderr
+    assert "ends in .png, .pdf, .svg" in invoke(runs / "plain", runs / "right", "--plot", tmp_path / "x.jpg").stderr
     for name in ("a", "b"):
         masks = runs / "masks"
         evaluate_folders(masks / "right", masks / "labels", SPACE, (1,), crop_factors_px=(400,), out=tmp_path / name)

@@ -15,7 +15,7 @@ from crispseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from crispseg.evaluation import Comparison
-    from crispseg.pictures import Picture
+    from crispseg.pictures import Drawn
 
 __all__ = ["compare"]
 
@@ -55,16 +55,23 @@ def compare(
     ] = False,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", help="Plot mIoU at distance, of runs with the same [b]--crop-factors[/b]."),
+        typer.Option(
+            metavar="FILE.png|pdf|svg", help="Plot mIoU at distance, of runs with the same [b]--crop-factors[/b]."
+        ),
+    ] = None,
+    plot_f: Annotated[
+        Path | None,
+        typer.Option("--plot-f", metavar="FILE.png|pdf|svg", help="Plot mean boundary F over its radius."),
     ] = None,
 ) -> None:
     """Compare scores of the same images: differences per class, with 95 % intervals from a paired bootstrap."""
     from crispseg.cli.scores import comparison_table
     from crispseg.evaluation import compare as compare_runs
-    from crispseg.io import atomic_write, write_png
+    from crispseg.io import atomic_write
 
-    if plot is not None and plot.suffix.lower() != ".png":
-        raise ConfigError(f"--plot {plot}: a name that ends in .png expected")
+    for option, path in (("--plot", plot), ("--plot-f", plot_f)):
+        if path is not None and path.suffix.lower() not in _PLOTS:
+            raise ConfigError(f"{option} {path}: a name that ends in {', '.join(_PLOTS)} expected")
     if browse and out is None:
         raise ConfigError("--browse writes a page of all images; name a folder for it as well (--out)")
 
@@ -81,7 +88,8 @@ def compare(
             scores=None if scores is None else parse_scores(scores),
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    picture = None if plot is None else _plot(comparison, plot)
+    plots = [] if plot is None else [(plot, _distance_plot(comparison, plot))]
+    plots += [] if plot_f is None else [(plot_f, _boundary_f_plot(comparison, plot_f))]
     written = ["compare.json", "compare.md"]
     if out is not None and browse:
         from crispseg.pages.browse import BrowsePage, write_comparison
@@ -93,9 +101,9 @@ def compare(
     console = out_console()
     for run in comparison.runs[1:]:
         print_table(console, comparison_table(comparison, run))
-    if plot is not None and picture is not None:
-        write_png(plot, picture)
-        console.print(f"written: {plot}", soft_wrap=True)
+    for path, drawn in plots:
+        drawn.write(path)
+        console.print(f"written: {path}", soft_wrap=True)
     if out is not None:
         for name, text in (("compare.json", comparison.to_json()), ("compare.md", comparison.to_markdown())):
             with atomic_write(out / name) as temporary:
@@ -103,8 +111,20 @@ def compare(
         console.print(f"written: {', '.join(str(out / name) for name in written)}", soft_wrap=True)
 
 
-def _plot(comparison: Comparison, path: Path) -> Picture:
-    from crispseg.pictures import plot_iou_at_distance
+_PLOTS = (".png", ".pdf", ".svg")
+
+
+def _boundary_f_plot(comparison: Comparison, path: Path) -> Drawn:
+    from crispseg.pictures.plots import boundary_f_plot
+
+    mean_f = comparison.mean_boundary_f()
+    if not any(not math.isnan(share) for by_radius in mean_f.values() for share in by_radius.values()):
+        raise ConfigError(f"--plot-f {path}: boundary F was not compared, or no class has any; see --scores")
+    return boundary_f_plot(mean_f)
+
+
+def _distance_plot(comparison: Comparison, path: Path) -> Drawn:
+    from crispseg.pictures.plots import distance_plot
 
     mean_iou = comparison.mean_iou_at_distance()
     shares = [share for by_factor in mean_iou.values() for share in by_factor.values()]
@@ -118,4 +138,4 @@ def _plot(comparison: Comparison, path: Path) -> Picture:
             f"--plot {path}: the images have no room for any of the crops; evaluate with smaller --crop-factors and a "
             "smaller --crop-margin"
         )
-    return plot_iou_at_distance(mean_iou)
+    return distance_plot(mean_iou)

@@ -187,15 +187,20 @@ def _gate_table(statistics: GateStatistics) -> Table:
     from rich.table import Table
 
     values = statistics.to_dict()
+    gates = list(values["gates"].values())
+    is_closed = any(gate["closed"]["changes"] is not None for gate in gates)
+    closing = " Closed: how many of the pixels change, in %." if is_closed else ""
     table = Table(
-        title=f"Gates over {values['images']} images",
-        caption=f"Near outlines: within {values['near_px']} px. Closed: how many of the pixels change, in %.",
+        title=f"Gates over {values['images']} image{'' if values['images'] == 1 else 's'}",
+        caption=f"Near outlines: within {values['near_px']} px.{closing}",
     )
-    for heading in ("gate", "mean", "near outlines", "elsewhere", "closed: changes", "wrong then", "right then"):
-        table.add_column(heading, justify="left" if heading == "gate" else "right")
-    for gate in values["gates"].values():
+    table.add_column("gate")
+    closed_headings = ("closed: changes", "wrong then", "right then") if is_closed else ()
+    for heading in ("mean", "near outlines", "elsewhere", *closed_headings):
+        table.add_column(heading, justify="right")
+    for gate in gates:
         shares = (gate["mean"], gate["mean_near_outlines"], gate["mean_elsewhere"])
-        closed = (gate["closed"][name] for name in ("changes", "becomes_wrong", "becomes_right"))
+        closed = [gate["closed"][name] for name in ("changes", "becomes_wrong", "becomes_right")] if is_closed else []
         table.add_row(
             gate["title"],
             *("" if share is None else f"{share:.2f}" for share in shares),

@@ -130,6 +130,15 @@ class Comparison:
                     values.setdefault(run, {})[entry.crop_factor_px] = share
         return values
 
+    def mean_boundary_f(self) -> dict[str, dict[float, float]]:
+        """By run and radius: mean boundary F; empty where it was not compared."""
+        values: dict[str, dict[float, float]] = {}
+        for entry in self.differences:
+            if entry.radius_px is not None and entry.class_name is None:
+                for run, share in ((self.runs[0], entry.first), (entry.run, entry.value)):
+                    values.setdefault(run, {})[entry.radius_px] = share
+        return values
+
     def note(self) -> str:
         """How the intervals were found, for below a table."""
         left_out = f" ({self.left_out} others left out)" if self.left_out else ""

@@ -21,7 +21,7 @@ from crispseg.wording import printable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Plot", "gate_plot", "plot_boundary_f", "plot_iou_at_distance", "score_plot"]
+__all__ = ["Plot", "boundary_f_plot", "distance_plot", "gate_plot", "plot_boundary_f", "plot_iou_at_distance"]
 
 _DPI = 100
 _COLOURS = ("#0b6e75", "#c2571a", "#5b4a9e", "#8a6a2b", "#a02c5d", "#3d7a2f", "#44546a")
@@ -83,7 +83,7 @@ def plot_iou_at_distance(
         >>> plot_iou_at_distance({"plain": {0: 0.78, 400: 0.55}, "gscnn": {0: 0.80, 400: 0.61}}).shape
         (420, 640, 3)
     """
-    return score_plot(mean_iou, "mean_iou", "crop factor (px)", "mIoU (%)", size_hw).to_array()
+    return distance_plot(mean_iou, size_hw).to_array()
 
 
 def plot_boundary_f(mean_f: Mapping[str, Mapping[float, float]], *, size_hw: tuple[int, int] = (420, 640)) -> Picture:
@@ -100,17 +100,27 @@ def plot_boundary_f(mean_f: Mapping[str, Mapping[float, float]], *, size_hw: tup
         >>> plot_boundary_f({"plain": {3: 0.62, 12: 0.79}, "decoupled": {3: 0.68, 12: 0.81}}).shape
         (420, 640, 3)
     """
-    return score_plot(mean_f, "mean_f", "radius (px)", "mean boundary F (%)", size_hw).to_array()
+    return boundary_f_plot(mean_f, size_hw).to_array()
 
 
-def score_plot(
+def distance_plot(mean_iou: Mapping[str, Mapping[float, float]], size_hw: tuple[int, int] = (420, 640)) -> Plot:
+    """`plot_iou_at_distance`, for print as well; see there."""
+    return _score_plot(mean_iou, "mean_iou", "crop factor (px)", "mIoU (%)", size_hw)
+
+
+def boundary_f_plot(mean_f: Mapping[str, Mapping[float, float]], size_hw: tuple[int, int] = (420, 640)) -> Plot:
+    """`plot_boundary_f`, for print as well; see there."""
+    return _score_plot(mean_f, "mean_f", "radius (px)", "mean boundary F (%)", size_hw)
+
+
+def _score_plot(
     shares: Mapping[str, Mapping[float, float]],
     name: str,
     along: str,
     upward: str,
-    size_hw: tuple[int, int] = (420, 640),
+    size_hw: tuple[int, int],
 ) -> Plot:
-    """The plot of either, for print as well: shares by run and by what goes along, in per cent."""
+    """Shares by run and by what goes along, in per cent."""
     values = [share for of_run in shares.values() for share in of_run.values() if not math.isnan(share)]
     if not values or not all(0 <= share <= 1 for share in values):
         raise ValueError(f"{name} is {dict(shares)}; a run with values in [0, 1] at least expected")
