@@ -7,6 +7,7 @@ set ``CRISPSEG_ATTACK_SEED``.
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import zlib
@@ -138,23 +139,42 @@ def test_changes_of_a_training(attack, world, tmp_path, _):
 
 
 OPTIONS = {
-    "segment": ["--scales", "--window", "--max-pixels", "--device", "--only", "--shard"],
+    "segment": ["--scales", "--window", "--max-pixels", "--device", "--only", "--shard", "--polygons", "--simplify"],
+    "serve": ["--host", "--max-bytes", "--max-pixels", "--batch-size", "--window", "--device"],
     "explain": ["--only", "--width", "--edge-threshold", "--crop-factors", "--labels", "--encoding", "--beside"],
     "describe": ["--size", "--classes", "--output-stride", "--backbone", "--context"],
     "compare": ["--resamples", "--seed", "--group-by", "--plot", "--out"],
-    "score": ["--radii", "--crop-factors", "--crop-margin", "--encoding", "--label-space", "--workers", "--max-pixels"],
-    "evaluate": ["--split", "--radii", "--device", "--crop-factors", "--data", "--layout", "--set"],
+    "score": [
+        "--radii",
+        "--crop-factors",
+        "--crop-margin",
+        "--encoding",
+        "--label-space",
+        "--workers",
+        "--max-pixels",
+        "--scores",
+    ],
+    "evaluate": ["--scores", "--split", "--radii", "--device", "--crop-factors", "--data", "--layout", "--set"],
     "preview": ["--split", "--count", "--seed", "--layout", "--labels"],
     "check": ["--split", "--threads", "--layout", "--out"],
     "convert": ["--from", "--labels"],
+    "export": ["--to", "--outputs", "--out"],
 }
 
 
+@pytest.fixture
+def taken_port():
+    """Where no service can listen, so that one that would begin ends."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
 @pytest.mark.parametrize("command", OPTIONS)
-def test_options(attack, world, tmp_path, command, monkeypatch):
+def test_options(attack, world, tmp_path, command, taken_port, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sound = {
         "segment": ["segment", world.model, world.data / "images/val", "--out", "out"],
+        "serve": ["serve", world.model, "--port", taken_port],
         "explain": ["explain", world.model, world.data / "images/val/0.png", "--out", "out"],
         "describe": ["describe", "fcn", "--backbone", "test_resnet", "--size", "64x64"],
         "compare": ["compare", *world.runs],
@@ -169,6 +189,7 @@ def test_options(attack, world, tmp_path, command, monkeypatch):
         "preview": ["data", "preview", world.data, "--layout", "folder", "--out", "x.png"],
         "check": ["data", "check", world.data, "--layout", "folder"],
         "convert": ["convert", world.model / "weights.safetensors", "--out", "converted"],
+        "export": ["export", world.root / "no_model", "--out", "model.onnx"],
     }[command]
     for _ in range(35):
         option, value = attack.rng.choice(OPTIONS[command]), hostile.odd_value(attack.rng)
