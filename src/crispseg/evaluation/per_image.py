@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.evaluation.records import ImageRecord, Settings
-from crispseg.metrics.counts import overlaps
+from crispseg.metrics.counts import SetCounts
 from crispseg.metrics.functional.arrays import Absent
 from crispseg.metrics.table import DEFINITIONS
 
@@ -122,7 +122,7 @@ def image_rows(record: ImageRecord, settings: Settings, absent: Absent = "skip")
     shares = np.hstack((means[:, None], of_class[:, present])).T
     scores = np.where(np.isnan(shares), NO_SCORE, np.rint(_PARTS * np.nan_to_num(shares))).astype(np.int64)
     ids = np.array([WHOLE_IMAGE, *present.tolist()])
-    return np.hstack((ids[:, None], scores, _errors(record, settings)))
+    return np.hstack((ids[:, None], scores, _errors(record, counts, settings)))
 
 
 def image_confusions(record: ImageRecord) -> npt.NDArray[np.int64]:
@@ -131,12 +131,10 @@ def image_confusions(record: ImageRecord) -> npt.NDArray[np.int64]:
     return wrong
 
 
-def _errors(record: ImageRecord, settings: Settings) -> npt.NDArray[np.int64]:
+def _errors(record: ImageRecord, counts: SetCounts, settings: Settings) -> npt.NDArray[np.int64]:
     """(1 + P, 6) pixels by kind; without those at and away from outlines where there is no band around them."""
-    present, num_classes = record.classes, settings.label_space.num_classes
-    table = np.zeros((num_classes, num_classes + 1), np.int64)
-    table[record.confusion[:, 0], record.confusion[:, 1]] = record.confusion[:, 2]
-    intersection, union = overlaps(table)[:, present]
+    present, held = record.classes, counts.arrays()
+    table, (intersection, union) = held["confusion"], held["overlap"][:, present]
     true, predicted = table.sum(axis=1)[present], table.sum(axis=0)[present]
     wrong = union - intersection
     overlooked, invented = np.where(predicted == 0, true, 0), np.where(true == 0, predicted, 0)
