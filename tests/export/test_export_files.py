@@ -3,9 +3,11 @@
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 
+import httpx2 as httpx
 import numpy as np
 import pytest
 import torch
@@ -110,6 +112,18 @@ def runs_without_pytorch(file, folder):
         assert done.returncode == 0, done.stderr
     assert len(list((folder / "masks").glob("*.png"))) == 4
     assert json.loads((folder / "scores" / "scores.json").read_text())["images"] == 3
+    serves_without_pytorch(file, folder / "images" / "a.png")
+
+
+def serves_without_pytorch(file, image):
+    command = [sys.executable, "-c", _WITHOUT_PYTORCH, "serve", str(file), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        address = re.search(r"http://[^ ]+", process.stdout.readline())[0]
+        for output in ("mask", "overlay", "boundaries", "polygons"):
+            answer = httpx.post(f"{address}/{output}", content=image.read_bytes(), timeout=60)
+            assert answer.status_code == 200, answer.text
+        process.terminate()
+    assert process.returncode == 143
 
 
 _WITHOUT_PYTORCH = """
