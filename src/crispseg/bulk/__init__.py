@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from crispseg.bulk.collect import are_videos, collect_images
     from crispseg.bulk.outputs import OUTPUTS, Output, choose_outputs, polygon_output
     from crispseg.bulk.run import Failure, Segmented, segment_images
+    from crispseg.bulk.scenes import SCENE_MAPS, SceneMap, choose_scene_maps, segment_scenes
     from crispseg.bulk.video import VIDEO_OUTPUTS, VideoOutput, choose_video_outputs, segment_videos
 else:
     __getattr__, __dir__ = lazily(
@@ -16,22 +17,27 @@ else:
             "crispseg.bulk.collect": ("are_videos", "collect_images"),
             "crispseg.bulk.outputs": ("OUTPUTS", "Output", "choose_outputs", "polygon_output"),
             "crispseg.bulk.run": ("Failure", "Segmented", "segment_images"),
+            "crispseg.bulk.scenes": ("SCENE_MAPS", "SceneMap", "choose_scene_maps", "segment_scenes"),
             "crispseg.bulk.video": ("VIDEO_OUTPUTS", "VideoOutput", "choose_video_outputs", "segment_videos"),
         },
     )
 
 __all__ = [
     "OUTPUTS",
+    "SCENE_MAPS",
     "VIDEO_OUTPUTS",
     "Failure",
     "Output",
+    "SceneMap",
     "Segmented",
     "VideoOutput",
     "are_videos",
     "choose_outputs",
+    "choose_scene_maps",
     "choose_video_outputs",
     "collect_images",
     "polygon_output",
     "segment_images",
+    "segment_scenes",
     "segment_videos",
 ]

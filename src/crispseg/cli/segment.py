@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crispseg.cli.console import make_progress, out_console, print_error
 from crispseg.errors import ConfigError
 from crispseg.stopping import StopSignals
+
+if TYPE_CHECKING:
+    from crispseg.bulk import Segmented
 
 __all__ = ["parse_scales", "parse_shard", "segment"]
 
@@ -40,6 +43,19 @@ def segment(
     window: Annotated[
         tuple[int, int] | None, typer.Option(metavar="H W", help="Slide a window of this size over the image.")
     ] = None,
+    tiled: Annotated[
+        bool,
+        typer.Option(
+            "--tiled",
+            help="TIFFs of any size, in bounded memory: writes NAME_labels.tif, in place on Earth as the image is.",
+        ),
+    ] = False,
+    bands: Annotated[
+        str | None, typer.Option(metavar="R,G,B", help="Of a TIFF with --tiled, from 1.", show_default="1,2,3")
+    ] = None,
+    overviews: Annotated[
+        bool, typer.Option("--overviews", help="Add halved sizes to what --tiled writes, for viewers.")
+    ] = False,
     shard: Annotated[
         str | None, typer.Option(metavar="K/N", help="Only the K-th of N parts of the images, for N machines.")
     ] = None,
@@ -58,17 +74,30 @@ def segment(
     keep their place below the folder. --polygons writes NAME.geojson, .svg, .json (LabelMe) or _coco.json for each as
     well, and coco.json of all. A broken image is reported at the end, and the others are still done. The
     same command again goes on where it was stopped. Of a video it writes NAME_overlay.mp4 and a folder NAME_labels of
-    masks. See docs/segment.md.
+    masks. With --tiled TIFFs of any size are segmented through windows, of 512×512 unless --window says otherwise;
+    --only labels,confidence,boundaries chooses. See docs/segment.md.
     """
-    from crispseg.bulk import are_videos, collect_images, segment_images, segment_videos
+    from crispseg.bulk import are_videos, choose_scene_maps, collect_images, segment_images, segment_videos
     from crispseg.cli.model import open_model
+    from crispseg.cli.scenes import SCENE_WINDOW_HW, parse_bands, refuse_with_tiles, show_scenes
     from crispseg.inference import Predictor
     from crispseg.io import MAX_PIXELS
 
     scale_values = parse_scales(scales)
+    options: dict[str, Any] = {"shard": None if shard is None else parse_shard(shard), "overwrite": overwrite}
+    if tiled:
+        refuse_with_tiles({"--polygons": polygons, "--simplify": simplify, "--max-pixels": max_pixels})
+        maps, rgb = choose_scene_maps(_names(only or "labels")), None if bands is None else parse_bands(bands)
+        scenes = collect_images(images, out)
+        of_model = open_model(model, device)
+        predictor = Predictor(of_model, scales=scale_values, flip=flip, window_hw=window or SCENE_WINDOW_HW)
+        found = show_scenes(predictor, scenes, out, maps, bands=rgb, overviews=overviews, **options)
+        _report(found, "scenes", out)
+        return
+    if bands is not None or overviews:
+        raise ConfigError("--bands and --overviews are for TIFFs of any size; give --tiled as well")
     of_videos = are_videos(images)
     outputs = _outputs(of_videos, only, polygons, simplify)
-    part = None if shard is None else parse_shard(shard)
     targets = collect_images(images, out)
     predictor = Predictor(
         open_model(model, device), scales=scale_values, flip=flip, window_hw=window, max_pixels=max_pixels or MAX_PIXELS
@@ -94,7 +123,6 @@ def segment(
             bar.update(task, completed=frames, total=total, description=f"{video.name}, {rate}")
             spoken[video] = f"{video}: {frames} frames in {seconds:.1f} s, {rate}"
 
-        options: dict[str, Any] = {"shard": part, "overwrite": overwrite}
         if of_videos:
             segmented = segment_videos(predictor, targets, out, outputs, show_frame, **options)
         else:
@@ -104,7 +132,11 @@ def segment(
     for video, sentence in spoken.items():
         if video not in failed:
             out_console().print(sentence, soft_wrap=True)
-    kind = "videos" if of_videos else "images"
+    _report(segmented, "videos" if of_videos else "images", out)
+
+
+def _report(segmented: Segmented, kind: str, out: Path) -> None:
+    """Say what became of all; that some could not be segmented is exit status 1."""
     before = f", {segmented.earlier} of them earlier" if segmented.earlier else ""
     if segmented.images and segmented.earlier == segmented.images:
         before = " earlier, by this model and these options; --overwrite does them again"
@@ -119,7 +151,7 @@ def _outputs(of_videos: bool, only: str | None, polygons: str | None, simplify: 
     """What is written of each image or video."""
     from crispseg.bulk import OUTPUTS, VIDEO_OUTPUTS, choose_outputs, choose_video_outputs, polygon_output
 
-    names = None if only is None else [name.strip() for name in only.split(",")]
+    names = None if only is None else _names(only)
     if simplify and polygons is None:
         raise ConfigError("--simplify is for polygons; name their kind, as in --polygons geojson")
     if of_videos:
@@ -128,6 +160,10 @@ def _outputs(of_videos: bool, only: str | None, polygons: str | None, simplify: 
         return VIDEO_OUTPUTS if names is None else choose_video_outputs(names)
     outputs = OUTPUTS if names is None else choose_outputs(names)
     return outputs if polygons is None else (*outputs, polygon_output(polygons, simplify))
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -183,7 +183,4 @@ class Prediction:
         raw = ids[self.labels]
         if raw.size and raw.max() > IGNORE_INDEX:
             return encode_png(raw)
-        palette = np.zeros((256, 3), dtype=np.uint8)
-        for train_id, entry in enumerate(self.label_space.classes):
-            palette[[raw_id for raw_id in entry.ids if raw_id < 256]] = self.label_space.palette[train_id]
-        return encode_png(raw.astype(np.uint8), palette)
+        return encode_png(raw.astype(np.uint8), self.label_space.palette_in_files())

@@ -224,7 +224,9 @@ class Predictor:
             return
         yield from ((position, one) for (position, _), one in zip(waiting, predictions, strict=True))
 
-    def stream(self, read: Callable[[int, int, int, int], AnyPixels], size_hw: tuple[int, int]) -> Iterator[Rows]:
+    def stream(
+        self, read: Callable[[int, int, int, int], AnyPixels], size_hw: tuple[int, int], first_row: int = 0
+    ) -> Iterator[Rows]:
         """Segment an image that need not be in memory: rows of it, each as soon as they are finished.
 
         The rows together are what the whole image gives, to the last bit. With windows no more is in memory than one
@@ -234,6 +236,9 @@ class Predictor:
             read: called with top, left, height and width in pixels of each window, row by row from the top; returns
                 that part as uint8 RGB (height, width, 3), or as a float tensor (3, height, width) in [0, 1].
             size_hw: of the image.
+            first_row: the first row that is of interest, when those above it are known from an earlier run. Windows
+                that do not reach it are not read; the rows that are given begin at it or above, and are right from it
+                on.
 
         Yields:
             Rows from the top to the bottom, on the CPU.
@@ -267,7 +272,7 @@ class Predictor:
                 )
             return self._backend.batch([found.part(0, 0, height, width)])
 
-        for rows in self._decided(part, size_hw):
+        for rows in self._decided(part, size_hw, first_row):
             maps: list[Any] = [None if values is None else values[0].copy() for values in rows[1:]]
             yield Rows(rows.top, *maps)
 
@@ -303,10 +308,10 @@ class Predictor:
             for index, one in enumerate(inputs)
         ]
 
-    def _decided(self, read: _Read, size_hw: tuple[int, int]) -> Iterator[Rows]:
+    def _decided(self, read: _Read, size_hw: tuple[int, int], first_row: int = 0) -> Iterator[Rows]:
         """Rows of images of one size, their maps with the images in front, views that the next step may overwrite."""
         label_space = self.label_space
-        finished = self._finished(read, size_hw)
+        finished = self._finished(read, size_hw, first_row)
         while True:
             with self._backend.ready():  # not over a `yield`: the caller's own tensors are none of our business
                 top, maps = next(finished, (0, None))
@@ -346,12 +351,13 @@ class Predictor:
         with self._backend.ready():
             return self._probabilities(self._backend.batch([images]))[0]
 
-    def _finished(self, read: _Read, size_hw: tuple[int, int]) -> Iterator[tuple[int, Sequence[Any]]]:
+    def _finished(self, read: _Read, size_hw: tuple[int, int], first_row: int) -> Iterator[tuple[int, Sequence[Any]]]:
         """Mean class (N, K, h, W) and, if the model has any, boundary (N, 1, h, W) probabilities of rows, in order."""
         if self.scales != (1.0,) or not self._is_slid_over(size_hw):
             yield 0, self._probabilities(read(0, 0, *size_hw))
             return
-        for looks in zip(*(self._window_rows(read, size_hw, mirrored) for mirrored in self._sides), strict=True):
+        rows_of_sides = [self._window_rows(read, size_hw, mirrored, first_row) for mirrored in self._sides]
+        for looks in zip(*rows_of_sides, strict=True):
             yield looks[0][0], _mean(maps for _, maps in looks)
 
     def _probabilities(self, images: Any) -> Sequence[Any]:
@@ -394,21 +400,24 @@ class Predictor:
         )
 
     def _window_rows(
-        self, read: _Read, size_hw: tuple[int, int], mirrored: bool
+        self, read: _Read, size_hw: tuple[int, int], mirrored: bool, first_row: int = 0
     ) -> Iterator[tuple[int, Sequence[Any]]]:
         """Rows of one look through windows, which lie where those of the mirrored image do if it is that."""
         assert self.window_hw is not None
         height, width = (min(size, window) for size, window in zip(size_hw, self.window_hw, strict=True))
         widths: list[int] = []
+        places = [
+            place for place in place_windows(size_hw, (height, width), self.overlap) if place[0] + height > first_row
+        ]
 
         def windows() -> Iterator[tuple[tuple[int, int], Any]]:
-            for top, left in place_windows(size_hw, (height, width), self.overlap):
+            for top, left in places:
                 place = (top, size_hw[1] - left - width if mirrored else left)
                 maps = self._seen(read(*place, height, width), mirrored)
                 widths[:] = [values.shape[1] for values in maps]
                 yield place, self._backend.join(maps)
 
-        for top, rows in stitch_rows(windows(), size_hw):
+        for top, rows in stitch_rows(windows(), size_hw, places[0][0]):
             ends = np.cumsum(widths).tolist()
             yield top, [rows[:, end - count : end] for end, count in zip(ends, widths, strict=True)]
 

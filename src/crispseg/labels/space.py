@@ -137,6 +137,13 @@ class LabelSpace:
             )
         return entry.ids[0]
 
+    def palette_in_files(self) -> npt.NDArray[np.uint8]:
+        """(256, 3) uint8 RGB: the colour of each value in label files of 8 bits; black where it is no class's."""
+        palette = np.zeros((256, 3), dtype=np.uint8)
+        for train_id, entry in enumerate(self.classes):
+            palette[[raw_id for raw_id in entry.ids if raw_id < len(palette)]] = self.palette[train_id]
+        return palette
+
     @property
     def categories(self) -> tuple[str, ...]:
         """The categories of `classes`, in their order; empty where the table knows none."""

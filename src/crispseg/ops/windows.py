@@ -82,7 +82,7 @@ Maps = TypeVar("Maps", bound=ArrayLike)
 
 
 def stitch_rows(
-    windows: Iterable[tuple[tuple[int, int], Maps]], size_hw: tuple[int, int]
+    windows: Iterable[tuple[tuple[int, int], Maps]], size_hw: tuple[int, int], first_row: int = 0
 ) -> Iterator[tuple[int, Maps]]:
     """Blend windows into rows of one map, each as soon as no window to come reaches it.
 
@@ -92,6 +92,7 @@ def stitch_rows(
         windows: ((top, left), values (N, C, h, w)) of each, row by row and all of one height, as `place_windows` gives
             them; an iterator is consumed window by window.
         size_hw: of the whole map.
+        first_row: where the first window begins; the rows above it are of no interest.
 
     Yields:
         (top, values (N, C, rows, W)) from the top to the bottom: at each pixel the weighted mean of the windows that
@@ -110,7 +111,7 @@ def stitch_rows(
     strip: Any = None
     weight_sum: Any = None
     weights: Any = None
-    strip_top = 0
+    strip_top = first_row
     for (top, left), values in windows:
         window_hw = (values.shape[-2], values.shape[-1])
         if not (0 <= top <= height - window_hw[0] and 0 <= left <= width - window_hw[1]):
