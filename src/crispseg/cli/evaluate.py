@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from crispseg.inference import ExportedModel
     from crispseg.models import Segmenter
 
-__all__ = ["evaluate"]
+__all__ = ["data_recipe", "evaluate"]
 
 
 def evaluate(
@@ -134,7 +134,7 @@ def _of_model(
     from crispseg.inference.fingerprint import fingerprint
 
     network = open_model(model, device)
-    recipe = _recipe(model, _trained_recipe(model, network), data, layout, overrides)
+    recipe = data_recipe(model, _trained_recipe(model, network), data, layout, overrides)
     dataset = open_labelled(recipe.data, split)
     options = recipe.evaluate
     predictor = Predictor(network, scales=options.scales, flip=options.flip, window_hw=options.window_hw)
@@ -155,10 +155,21 @@ def _of_model(
     )
 
 
-def _recipe(
+def data_recipe(
     model: str, trained: Recipe | None, data: str | None, layout: str | None, overrides: Sequence[str]
 ) -> Recipe:
-    """The recipe whose sections ``data`` and ``evaluate`` say what to score on and how."""
+    """The recipe whose sections ``data`` and ``evaluate`` say what to score on and how.
+
+    Args:
+        model: as the user named it, for errors.
+        trained: the model's own recipe, if it holds one.
+        data: a recipe, or a folder of data; None: the model's recipe.
+        layout: how the files of that folder lie.
+        overrides: of single values, as ``a.b=c``.
+
+    Raises:
+        ConfigError: if those do not say what to score on, or do not belong together.
+    """
     from crispseg.config import DataConfig, Recipe
     from crispseg.recipes import load_recipe, override
 

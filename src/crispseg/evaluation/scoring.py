@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, get_args
+from typing import Any, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +28,6 @@ from crispseg.labels import LabelSpace
 from crispseg.labels import label_space as load_label_space
 from crispseg.metrics.functional.arrays import Absent
 from crispseg.metrics.table import DEFINITIONS
-
-if TYPE_CHECKING:
-    from crispseg.inference import Prediction  # which needs PyTorch, as scoring label files does not
 
 __all__ = ["Evaluation", "LabelledSet", "SegmentsImages", "evaluate", "evaluate_folders"]
 
@@ -74,6 +71,14 @@ class LabelledSet(Protocol):
         """(image uint8 (H, W, 3), labels uint8 (H, W) train ids, name)."""
 
 
+class HasLabels(Protocol):
+    """What is read of a prediction; `crispseg.inference.Prediction` is one."""
+
+    @property
+    def labels(self) -> npt.NDArray[np.uint8]:
+        """(H, W) train ids."""
+
+
 class SegmentsImages(Protocol):
     """What `evaluate` asks of a predictor; `crispseg.inference.Predictor` is one."""
 
@@ -81,7 +86,7 @@ class SegmentsImages(Protocol):
     def label_space(self) -> LabelSpace:
         """Of the predictions."""
 
-    def __call__(self, image: npt.NDArray[np.uint8], /) -> Prediction:
+    def __call__(self, image: npt.NDArray[np.uint8], /) -> HasLabels:
         """Segment one image."""
 
 

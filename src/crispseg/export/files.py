@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
 import os
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +16,8 @@ import torch
 
 from crispseg.errors import ConfigError, WeightsError
 from crispseg.export.graph import EXAMPLE_HW, SMALLEST_SIDE, WithOutputs, traced
+from crispseg.export.int8 import Int8, accepted
+from crispseg.export.quiet import quiet
 from crispseg.extras import needed
 from crispseg.inference.card import CARD_KEY, OUTPUTS, ExportCard
 from crispseg.inference.exported import SUFFIXES, ExportedModel
@@ -48,7 +47,8 @@ class Exported:
         path: of the file; OpenVINO's has its weights beside it, ending in ``.bin``.
         card: what it says of itself.
         differences: by output, the largest difference from the model at the sizes that were tried; of labels, the
-            largest share.
+            largest share. Of an 8-bit file, that of the float file that it was made of; the card's ``quantised`` says
+            what it lost.
     """
 
     path: Path
@@ -62,6 +62,7 @@ def export_model(
     *,
     outputs: Sequence[str] = (),
     card: Mapping[str, Any] | None = None,
+    int8: Int8 | None = None,
 ) -> Exported:
     """Write a model as a file for another runtime, for every batch, height and width.
 
@@ -76,11 +77,13 @@ def export_model(
         outputs: among ``logits``, ``probabilities``, ``labels`` and ``boundaries``; none: logits, and boundaries if
             the model has such a branch.
         card: of the model folder, kept in the file.
+        int8: how to write the file in 8-bit integers, and what it may lose; None: in float32.
 
     Raises:
         ConfigError: if an output or the ending is unknown, a part of the model cannot be exported, or an extra is
             not installed.
-        WeightsError: if the file's outputs differ from the model's.
+        DataError: if an image to calibrate with, or one with labels, is broken.
+        WeightsError: if the file's outputs differ from the model's, or the 8-bit file loses more than it may.
     """
     target = Path(path)
     kind = SUFFIXES.get(target.suffix.lower())
@@ -91,13 +94,23 @@ def export_model(
         needed("onnxruntime", "onnx", "exporting")
     if kind == "openvino":
         needed("openvino", "openvino", "exporting to OpenVINO")
+    if int8 is not None and kind not in _GRAPH_WRITERS:
+        raise ConfigError(f"{target}: {kind} files are in float only; for 8 bits write .onnx or .xml")
     chosen = chosen_outputs(model, outputs)
     export_card = ExportCard(chosen, model.label_space, SMALLEST_SIDE, card or {})
     with _in_evaluation(model), tempfile.TemporaryDirectory(prefix="crispseg-export-") as folder:
         module = WithOutputs(model, chosen)
-        whole = Path(folder) / f"model{target.suffix.lower()}"
-        _WRITERS[kind](module, export_card, whole)
+        whole = Path(folder) / f"model{'.onnx' if int8 else target.suffix.lower()}"
+        _WRITERS[SUFFIXES[whole.suffix]](module, export_card, whole)
         differences = compare(ExportedModel(whole), module)
+        if int8 is not None:
+
+            def write(graph: Any, card: ExportCard, name: str) -> Path:
+                path = Path(folder) / f"{name}{target.suffix.lower()}"
+                _GRAPH_WRITERS[kind](graph, card, path)
+                return path
+
+            whole, export_card = accepted(whole, export_card, kind, int8, TRIED, write)
         put_in_place(whole, target)
     return Exported(target, export_card, differences)
 
@@ -179,8 +192,7 @@ def put_in_place(whole: Path, target: Path) -> None:
 def write_onnx(module: WithOutputs, card: ExportCard, path: Path) -> None:
     """Write a model as ONNX, unchecked."""
     program = traced(module)
-    with warnings.catch_warnings(), _quiet():
-        warnings.simplefilter("ignore")
+    with quiet():
         try:
             converted = torch.onnx.export(
                 program, input_names=["images"], output_names=list(card.outputs), verbose=False, opset_version=18
@@ -206,9 +218,13 @@ def _name_axes(model: Any, card: ExportCard) -> None:
 
 def _write_openvino(module: WithOutputs, card: ExportCard, path: Path) -> None:
     """From the ONNX file: OpenVINO's own reader of programs lacks operations that ours have."""
-    openvino = needed("openvino", "openvino", "exporting to OpenVINO")
     onnx_path = path.with_suffix(".onnx")
     write_onnx(module, card, onnx_path)
+    _to_openvino(onnx_path, card, path)
+
+
+def _to_openvino(onnx_path: Path, card: ExportCard, path: Path) -> None:
+    openvino = needed("openvino", "openvino", "exporting to OpenVINO")
     try:
         model = openvino.convert_model(onnx_path)
     except Exception as error:
@@ -218,11 +234,24 @@ def _write_openvino(module: WithOutputs, card: ExportCard, path: Path) -> None:
     openvino.save_model(model, path, compress_to_fp16=False)
 
 
+def _write_onnx_graph(graph: Any, card: ExportCard, path: Path) -> None:
+    onnx = needed("onnx", "onnx", "exporting")
+    onnx.helper.set_model_props(graph, {CARD_KEY: card.to_json()})
+    onnx.save(graph, path)
+
+
+def _write_openvino_graph(graph: Any, card: ExportCard, path: Path) -> None:
+    onnx_path = path.with_suffix(".onnx")
+    _write_onnx_graph(graph, card, onnx_path)
+    _to_openvino(onnx_path, card, path)
+
+
 def _write_torch(module: WithOutputs, card: ExportCard, path: Path) -> None:
     torch.export.save(traced(module), path, extra_files={CARD_KEY: card.to_json()})
 
 
 _WRITERS = {"onnx": write_onnx, "openvino": _write_openvino, "torch": _write_torch}
+_GRAPH_WRITERS = {"onnx": _write_onnx_graph, "openvino": _write_openvino_graph}
 
 
 @contextlib.contextmanager
@@ -235,16 +264,3 @@ def _in_evaluation(model: Segmenter) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's progress and warnings, which speak of its inside."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)
