@@ -66,7 +66,7 @@ def scored(run: Path, root: str) -> dict[str, object]:
     """What a run reached on the test images, with its recipe and its curve."""
     recipe = load_recipe(run / "recipe.yaml")
     model = load_model(run / "model")
-    predictor = Predictor(model, keep_probability=True)
+    predictor = Predictor(model, keep_probability=True, precision="float32")
     validation, test = (
         build_dataset(recipe.data.model_copy(update={"root": root}), split, augment=False) for split in ("val", "test")
     )

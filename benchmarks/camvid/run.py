@@ -155,7 +155,7 @@ def _scored(job: Job, recipe: Recipe, folder: Path) -> dict[str, object]:
     """Scores of the exported model on the validation images, with the counts of each image in ``scores``."""
     model = load_model(folder / "model")
     counted = describe(model, PROTOCOLS[job.protocol].size_hw)
-    predictor = Predictor(model, device="cuda" if torch.cuda.is_available() else "cpu")
+    predictor = Predictor(model, device="cuda" if torch.cuda.is_available() else "cpu", precision="float32")
     shutil.rmtree(folder / "scores", ignore_errors=True)  # of a scoring that was stopped
     images = build_dataset(recipe.data, "val", augment=False)
     scores = evaluate(predictor, images, recipe.evaluate.radii_px, out=folder / "scores")

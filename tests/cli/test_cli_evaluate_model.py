@@ -42,6 +42,13 @@ def test_the_rest_is_scored(stopped: list[str], tmp_path: Path):
     assert (tmp_path / "out/scores.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
 
 
+def test_scores_are_of_float32_unless_another_precision_is_asked_for(stopped: list[str], tmp_path: Path):
+    assert '"precision": "float32"' in (tmp_path / "out/images.jsonl").read_text()
+    result = invoke([*stopped, "--resume", "--precision", "bfloat16"])
+    assert result.exit_code == 2
+    assert "source precision was float32, and is bfloat16 now" in result.stderr
+
+
 def test_other_weights_are_refused(stopped: list[str], tmp_path: Path):
     save_model(tmp_path / "model", seed=1)
     result = invoke([*stopped, "--resume"])

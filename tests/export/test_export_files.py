@@ -88,7 +88,7 @@ def test_a_file_gives_what_the_model_gives_and_runs_without_pytorch(model, file,
 def predicts_alike(model, exported):
     image = np.random.default_rng(1).integers(0, 256, (150, 170, 3), dtype=np.uint8)
     options = {"scales": (0.75, 1.0), "flip": True, "window_hw": (80, 100), "keep_probability": True}
-    ours, theirs = (Predictor(one, **options)(image) for one in (model, exported))
+    ours, theirs = (Predictor(one, precision="float32", **options)(image) for one in (model, exported))
     np.testing.assert_allclose(theirs.probability, ours.probability, atol=1e-4)
     np.testing.assert_allclose(theirs.boundary_probability, ours.boundary_probability, atol=1e-4)
     np.testing.assert_allclose(theirs.confidence, ours.confidence, atol=1e-4)
@@ -97,6 +97,10 @@ def predicts_alike(model, exported):
     assert np.array_equal(Predictor(exported, **options)(tensor).labels, theirs.labels)
     with pytest.raises(ConfigError, match="exported files run on the CPU"):
         Predictor(exported, device="cuda")
+    with pytest.raises(ConfigError, match="was opened for float32"):
+        Predictor(exported, precision="bfloat16")
+    with pytest.raises(ConfigError, match="is compiled already"):
+        Predictor(exported, compile=True)
 
 
 def runs_without_pytorch(file, folder):

@@ -62,7 +62,7 @@ def test_windows_are_the_whole_image_for_a_pointwise_model(size, window, overlap
 @given(size=sizes, scales=st.sampled_from([(1.0,), (0.5, 1.0, 1.7)]), window=st.sampled_from([None, (5, 7)]))
 def test_with_flip_the_mirror_image_gives_the_mirrored_answer(size, scales, window):
     # Windows of a mirrored image lie elsewhere, but each answer is averaged with its mirror, so both are one.
-    predictor = Predictor(Convolution().eval(), scales=scales, flip=True, window_hw=window)
+    predictor = Predictor(Convolution(), scales=scales, flip=True, window_hw=window, precision="float32")
     images = random_images(1, 3, *size)
     torch.testing.assert_close(predictor.predict_batch(images.flip(-1)), predictor.predict_batch(images).flip(-1))
 
@@ -81,7 +81,7 @@ def test_probabilities_are_averaged_not_logits():
         return nn.functional.interpolate(values, size=(8, 10), mode="bilinear", align_corners=False)
 
     wanted = (at_one + mirrored + back(at_two) + back(at_two_mirrored)) / 4
-    found = Predictor(model, scales=(1.0, 2.0), flip=True).predict_batch(images)
+    found = Predictor(model, scales=(1.0, 2.0), flip=True, precision="float32").predict_batch(images)
     torch.testing.assert_close(found, wanted)
     assert found.sum(1).allclose(torch.ones(1, 8, 10))
 

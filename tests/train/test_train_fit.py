@@ -80,7 +80,11 @@ def test_the_exported_model_is_the_best_one_and_scores_what_the_card_says(finish
     best = checkpoint_of(folder, "best")["state_dict"]
     for name, value in model.state_dict().items():
         assert torch.equal(value, best[f"model.{name}"]), name
-    scores = evaluate(Predictor(model), build_dataset(recipe.data, "val", augment=False), recipe.evaluate.radii_px)
+    scores = evaluate(
+        Predictor(model, precision="float32"),
+        build_dataset(recipe.data, "val", augment=False),
+        recipe.evaluate.radii_px,
+    )
     assert scores.to_dict() == result.scores.to_dict()
     # the loop's own validation of that epoch runs in bf16, the export in float32
     assert log_of(folder)[result.best_epoch - 1]["mean_iou"] == pytest.approx(result.scores.mean_iou, abs=0.02)

@@ -62,6 +62,7 @@ def settings_of(predictor: Predictor) -> dict[str, Any]:
         "flip": predictor.flip,
         "window": None if predictor.window_hw is None else list(predictor.window_hw),
         "overlap": predictor.overlap,
+        "precision": predictor.precision,
     }
 
 

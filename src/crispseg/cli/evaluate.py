@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from crispseg.cli.model import Compile, Device, ScoredPrecision
 from crispseg.cli.score import score as score_masks
 from crispseg.cli.scoring import (
     AbsentRule,
@@ -79,15 +80,21 @@ def evaluate(
     skip_bad: SkipBad = False,
     workers: Workers = None,
     max_pixels: MaxPixels = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, …", show_default="a GPU where there is one")] = None,
+    device: Device = None,
+    precision: ScoredPrecision = None,
+    compile: Compile = False,
 ) -> None:
-    """Score a model, and print the table. For masks of any tool see [b]crispseg score[/b]."""
+    """Score a model, and print the table. For masks of any tool see [b]crispseg score[/b].
+
+    Networks compute in float32, whatever is fast here, so that scores are the same on every machine.
+    """
     if (model is None) == (predictions is None):
         raise ConfigError("what to score: name a model, or give --predictions with --labels and --label-space")
     of_masks: dict[str, Any] = {"encoding": encoding, "label_encoding": label_encoding, "instances": instances}
     options: dict[str, Any] = {"browse": browse, "resume": resume, "skip_bad": skip_bad, "workers": workers}
     if predictions is not None:
-        _refuse({"--data": data, "--layout": layout, "--set": set_, "--device": device}, "a model")
+        of_models = {"--data": data, "--layout": layout, "--set": set_, "--device": device, "--precision": precision}
+        _refuse(of_models | {"--compile": compile or None}, "a model")
         if labels is None or label_space is None:
             missing = [name for name, value in (("--labels", labels), ("--label-space", label_space)) if value is None]
             raise ConfigError(f"--predictions needs {' and '.join(missing)} as well")
@@ -105,8 +112,17 @@ def evaluate(
         changes.append(f"evaluate.absent={parse_absent(absent)}")
     if scores is not None:
         changes.append(f"evaluate.scores=[{','.join(parse_scores(scores))}]")
-    title, score = _of_model(model, data, layout, split, changes, device, radii_px, recorded=out is not None)
+    computing = _Computing(device, precision or "float32", compile)
+    title, score = _of_model(model, data, layout, split, changes, computing, radii_px, recorded=out is not None)
     score_and_show(score, title, out, **options, **crops)
+
+
+class _Computing(NamedTuple):
+    """Where and how a network computes."""
+
+    device: str | None
+    precision: str
+    compile: bool
 
 
 def _refuse(options: dict[str, Any], belong_to: str) -> None:
@@ -121,7 +137,7 @@ def _of_model(
     layout: str | None,
     split: str,
     overrides: Sequence[str],
-    device: str | None,
+    computing: _Computing,
     radii_px: tuple[float, ...] | None,
     recorded: bool,
 ) -> tuple[str, Callable[..., Scores]]:
@@ -133,11 +149,18 @@ def _of_model(
     from crispseg.inference import Predictor
     from crispseg.inference.fingerprint import fingerprint
 
-    network = open_model(model, device)
+    network = open_model(model, computing.device, computing.precision)
     recipe = data_recipe(model, _trained_recipe(model, network), data, layout, overrides)
     dataset = open_labelled(recipe.data, split)
     options = recipe.evaluate
-    predictor = Predictor(network, scales=options.scales, flip=options.flip, window_hw=options.window_hw)
+    predictor = Predictor(
+        network,
+        scales=options.scales,
+        flip=options.flip,
+        window_hw=options.window_hw,
+        precision=computing.precision,
+        compile=computing.compile,
+    )
     source = {
         "kind": "model",
         "model": model,
@@ -147,6 +170,7 @@ def _of_model(
         "scales": list(options.scales),
         "flip": options.flip,
         "window_hw": options.window_hw,
+        "precision": predictor.precision,
     }
     title = f"{model} on {recipe.data.own_split(split)} of {recipe.data.root or recipe.data.layout}"
     radii_px = radii_px or options.radii_px

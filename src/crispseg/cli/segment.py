@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crispseg.cli.console import make_progress, out_console, print_error
+from crispseg.cli.model import Compile, Device, Precision
 from crispseg.errors import ConfigError
 from crispseg.stopping import StopSignals
 
@@ -65,7 +66,9 @@ def segment(
     max_pixels: Annotated[
         int | None, typer.Option(min=1, help="Of an image; larger ones are refused.", show_default="40 million")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, …", show_default="a GPU where there is one")] = None,
+    device: Device = None,
+    precision: Precision = "auto",
+    compile: Compile = False,
 ) -> None:
     """Segment images: writes NAME_labels, _overlay, _boundaries and _mask_boundaries.png for each.
 
@@ -100,7 +103,13 @@ def segment(
     outputs = _outputs(of_videos, only, polygons, simplify)
     targets = collect_images(images, out)
     predictor = Predictor(
-        open_model(model, device), scales=scale_values, flip=flip, window_hw=window, max_pixels=max_pixels or MAX_PIXELS
+        open_model(model, device, precision),
+        scales=scale_values,
+        flip=flip,
+        window_hw=window,
+        max_pixels=max_pixels or MAX_PIXELS,
+        precision=precision,
+        compile=compile,
     )
     spoken: dict[Path, str] = {}  # of each video
     reached = f"nothing is new in {out}"

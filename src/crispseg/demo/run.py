@@ -173,7 +173,7 @@ def train_system(name: str, folder: Path, recipe: Recipe) -> Trained:
         recipe_text=yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )
     dataset = build_dataset(recipe.data, "val", augment=False)
-    return Trained(result, model, Predictor(model), dataset, fitted.model_folder, recipe)
+    return Trained(result, model, Predictor(model, precision="float32"), dataset, fitted.model_folder, recipe)
 
 
 def tell_story(ours: Trained, baseline: Trained | None, command: str) -> Story:

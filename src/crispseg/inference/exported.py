@@ -15,6 +15,7 @@ import numpy.typing as npt
 from crispseg.errors import ConfigError, DataError, WeightsError
 from crispseg.extras import needed
 from crispseg.inference.card import CARD_KEY, ExportCard
+from crispseg.inference.precision import checked_precision
 from crispseg.labels import LabelSpace
 from crispseg.ops.arrays import to_array
 
@@ -37,25 +38,35 @@ class ExportedModel:
 
     Args:
         path: ending in ``.onnx``, ``.xml`` (with its ``.bin`` beside it) or ``.pt2``.
+        precision: in which OpenVINO computes what the file holds as floats: ``"float32"``, as it was compared with the
+            model, ``"bfloat16"``, or ``"auto"``: bfloat16 where the processor multiplies it itself. The other formats
+            are float32 alone.
 
     Attributes:
         card: what the file says of itself.
+        precision: in which it computes; never ``"auto"``.
 
     Raises:
         WeightsError: if there is no such file, it is broken, or another tool has made it.
-        ConfigError: if what runs such files is not installed.
+        ConfigError: if what runs such files is not installed, or does not compute so.
     """
 
     card: ExportCard
+    precision: str
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], precision: str = "float32") -> None:
         self.path = Path(path)
+        checked_precision(precision)
         if not self.path.is_file():
             raise WeightsError(f"{self.path}: no such file; make one with crispseg export MODEL --out {self.path}")
-        opened = {"onnx": _open_onnx, "openvino": _open_openvino, "torch": _open_torch}[
-            SUFFIXES[self.path.suffix.lower()]
-        ]
-        text, self._run = opened(self.path)
+        kind = SUFFIXES[self.path.suffix.lower()]
+        if kind == "openvino":
+            text, self._run, self.precision = _open_openvino(self.path, precision)
+        elif precision in ("auto", "float32"):
+            text, self._run = {"onnx": _open_onnx, "torch": _open_torch}[kind](self.path)
+            self.precision = "float32"
+        else:
+            raise ConfigError(f"precision is {precision!r}, but {self.path} runs in float32 alone; leave it out")
         self.card = ExportCard.from_json(text, str(self.path))
 
     @property
@@ -104,16 +115,22 @@ class FileBackend:
                 "probabilities: export it with --outputs probabilities (and boundaries)"
             )
         self.model = model
+        self.precision = model.precision
+        self._classes = "probabilities" if "probabilities" in model.card.outputs else "logits"
 
     def batch(self, images: Sequence[Any]) -> Floats:
         """Arrays or tensors (N, 3, H, W), as one batch."""
         return np.concatenate([np.asarray(to_array(one), dtype=np.float32) for one in images])
 
     def run(self, images: Floats) -> list[Floats]:
-        """Class probabilities (N, K, h, w), and those of boundaries (N, 1, h, w) if the file gives any."""
+        """What the file gives of classes (N, K, h, w), and of boundaries (N, 1, h, w) if it does."""
         found = self.model(images)
-        maps = [found["probabilities"] if "probabilities" in found else _softmax(found["logits"])]
-        return [*maps, found["boundaries"]] if "boundaries" in found else maps
+        return [found[name] for name in (self._classes, "boundaries") if name in found]
+
+    def probabilities(self, maps: Sequence[Floats]) -> list[Floats]:
+        """Class and boundary probabilities of what `run` gave, or of rows of it."""
+        classes = maps[0] if self._classes == "probabilities" else _softmax(maps[0])
+        return [classes, *maps[1:]]
 
     def resize(self, maps: Floats, size_hw: tuple[int, int]) -> Floats:
         """Bilinear, pixels as areas, as `crispseg.ops.resize`."""
@@ -157,17 +174,24 @@ def _open_onnx(path: Path) -> tuple[str | None, _Run]:
     return text, lambda images: session.run(None, {names[0]: images})
 
 
-def _open_openvino(path: Path) -> tuple[str | None, _Run]:
+def _open_openvino(path: Path, precision: str) -> tuple[str | None, _Run, str]:
     openvino = needed("openvino", "openvino", f"running {path}")
+    core = openvino.Core()
+    can_do = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision == "auto":
+        precision = "bfloat16" if "BF16" in can_do else "float32"
+    hint, capability = {"float32": ("f32", "FP32"), "bfloat16": ("bf16", "BF16"), "float16": ("f16", "FP16")}[precision]
+    if capability not in can_do:  # OpenVINO itself would take float32 without a word
+        raise ConfigError(
+            f"precision is {precision!r}, which OpenVINO does not compute in on this processor; leave it out"
+        )
     try:
-        core = openvino.Core()
         model = core.read_model(path)
-        # float32, as the file was compared; its own choice would be bfloat16 where the processor has it.
-        compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint})
     except RuntimeError as error:
         raise _broken(path, error) from error
     text = str(model.get_rt_info(CARD_KEY).astype(str)) if model.has_rt_info(CARD_KEY) else None
-    return text, lambda images: list(compiled(images).values())
+    return text, lambda images: list(compiled(images).values()), precision
 
 
 def _open_torch(path: Path) -> tuple[str | None, _Run]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from crispseg.errors import ConfigError
+from crispseg.inference.precision import checked_precision
 from crispseg.ops.resize import resize
 from crispseg.types import SegmentationOutput
 
@@ -24,13 +25,26 @@ class NetworkBackend:
     Args:
         model: see `Predictor`.
         device: see `Predictor`.
+        precision: see `Predictor`.
+        compile: see `Predictor`.
+
+    Raises:
+        ConfigError: if there is no such precision.
     """
 
-    def __init__(self, model: Callable[[Tensor], SegmentationOutput], device: torch.device | str | None) -> None:
+    def __init__(
+        self,
+        model: Callable[[Tensor], SegmentationOutput],
+        device: torch.device | str | None,
+        precision: str = "auto",
+        compile: bool = False,
+    ) -> None:
         self.model = model
         self._device = None if device is None else torch.device(device)
         if self._device is not None and isinstance(model, nn.Module):
             model.to(self._device)
+        self._wanted = checked_precision(precision)
+        self._run: Callable[[Tensor], object] = torch.compile(model) if compile else model
 
     @property
     def device(self) -> torch.device:
@@ -42,13 +56,22 @@ class NetworkBackend:
                 return values.device
         return torch.device("cpu")
 
+    @property
+    def precision(self) -> str:
+        """As given, or what suits model and device: a rule, not a trial, so that results repeat."""
+        if self._wanted != "auto":
+            return self._wanted
+        floats = [values.dtype for values in _parameters(self.model) if values.is_floating_point()]
+        is_float32 = bool(floats) and all(dtype == torch.float32 for dtype in floats)
+        return "bfloat16" if is_float32 and _is_fast_in_bfloat16(self.device) else "float32"
+
     def batch(self, images: Sequence[Any]) -> Tensor:
         """Arrays or tensors (N, 3, H, W), as one batch on the device."""
         return torch.cat([torch.as_tensor(one) for one in images]).to(self.device)
 
     def run(self, images: Tensor) -> list[Tensor]:
-        """The model itself on (N, 3, h, w), its contract checked, its logits made probabilities."""
-        output = self.model(images)
+        """The model itself on (N, 3, h, w), its contract checked: logits, and the boundary branch's if it has one."""
+        output = self._output(images)
         if not isinstance(output, SegmentationOutput):
             raise ConfigError(f"the model returned {type(output).__name__}; a crispseg.SegmentationOutput expected")
         batch, _, height, width = images.shape
@@ -57,15 +80,26 @@ class NetworkBackend:
             raise ConfigError(
                 f"the model returned logits {found}; ({batch}, K, {height}, {width}) expected, as the images"
             )
-        maps = [output.logits.float().softmax(dim=1)]
+        maps = [output.logits]
         if output.boundary_logits is not None:
             if tuple(output.boundary_logits.shape) != (batch, 1, height, width):
                 raise ConfigError(
                     f"the model returned boundary logits {tuple(output.boundary_logits.shape)}; "
                     f"{(batch, 1, height, width)} expected, as the images"
                 )
-            maps.append(output.boundary_logits.float().sigmoid())
+            maps.append(output.boundary_logits)
         return maps
+
+    def probabilities(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Class (N, K, h, w) and boundary (N, 1, h, w) probabilities of what `run` gave, or of rows of it, float32."""
+        return [maps[0].float().softmax(dim=1), *(values.float().sigmoid() for values in maps[1:])]
+
+    def _output(self, images: Tensor) -> object:
+        precision = self.precision
+        if precision == "float32":
+            return self._run(images)
+        with torch.autocast(images.device.type, dtype=getattr(torch, precision)):
+            return self._run(images.to(memory_format=torch.channels_last))
 
     def resize(self, maps: Tensor, size_hw: tuple[int, int]) -> Tensor:
         """Bilinear."""
@@ -97,3 +131,17 @@ class NetworkBackend:
         finally:
             for module in training:
                 module.training = True
+
+
+def _parameters(model: object) -> Iterator[Tensor]:
+    return iter(model.parameters() if isinstance(model, nn.Module) else ())
+
+
+def _is_fast_in_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 itself; emulated it is slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))

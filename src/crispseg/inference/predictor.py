@@ -15,6 +15,7 @@ import numpy.typing as npt
 from crispseg.config import MAX_SCALE
 from crispseg.errors import ConfigError, DataError, WeightsError
 from crispseg.inference.exported import ExportedModel, FileBackend, is_exported
+from crispseg.inference.precision import checked_precision
 from crispseg.inference.prediction import Prediction
 from crispseg.io.images import MAX_PIXELS, read_image
 from crispseg.labels import LabelSpace
@@ -75,6 +76,12 @@ class Predictor:
         device: where to run; a module is moved there. None: where the model is.
         keep_probability: whether predictions hold the probability of every class, K float32 per pixel.
         max_pixels: of an image file; larger ones are refused.
+        precision: in which the network computes: ``"float32"``, ``"bfloat16"`` or ``"float16"``, the latter two by
+            autocast with channels last in memory. ``"auto"`` is bfloat16 where model and hardware gain by it: a module
+            in float32 on a processor or GPU that multiplies bfloat16 itself, or an OpenVINO file on such a processor.
+            Otherwise it is float32, as for functions. Probabilities are float32 always.
+        compile: let PyTorch compile the network, which takes a C++ compiler, and minutes at the first image; not for
+            exported files.
 
     Raises:
         ConfigError: if an option is out of its range, or a file does not fit it.
@@ -104,6 +111,8 @@ class Predictor:
         *,
         keep_probability: bool = False,
         max_pixels: int = MAX_PIXELS,
+        precision: str = "auto",
+        compile: bool = False,
     ) -> None:
         if not scales or not all(0 < scale <= MAX_SCALE for scale in scales):
             raise ConfigError(
@@ -113,7 +122,7 @@ class Predictor:
         if window_hw is not None:
             place_windows((1, 1), window_hw, overlap)  # says what is wrong with either
         if is_exported(model):
-            model = ExportedModel(model)  # type: ignore[arg-type] # a path, by the test before
+            model = ExportedModel(model, precision)  # type: ignore[arg-type] # a path, by the test before
         self.model = model
         self._label_space = label_space if label_space is not None else _label_space_of(model)
         self.scales = tuple(scales)
@@ -122,7 +131,7 @@ class Predictor:
         self.overlap = overlap
         self.keep_probability = keep_probability
         self.max_pixels = max_pixels
-        self._backend = _backend_of(model, device)
+        self._backend = _backend_of(model, device, precision, compile)
 
     @property
     def label_space(self) -> LabelSpace:
@@ -143,6 +152,12 @@ class Predictor:
         """Where images are sent: as given, or where the model is now."""
         device: torch.device | str = self._backend.device
         return device
+
+    @property
+    def precision(self) -> str:
+        """In which the network computes, where it is now; never ``"auto"``."""
+        precision: str = self._backend.precision
+        return precision
 
     def __call__(self, image: AnyImage) -> Prediction:
         """Segment one image.
@@ -353,12 +368,22 @@ class Predictor:
 
     def _finished(self, read: _Read, size_hw: tuple[int, int], first_row: int) -> Iterator[tuple[int, Sequence[Any]]]:
         """Mean class (N, K, h, W) and, if the model has any, boundary (N, 1, h, W) probabilities of rows, in order."""
-        if self.scales != (1.0,) or not self._is_slid_over(size_hw):
+        if self.scales != (1.0,) or (self.flip and not self._is_slid_over(size_hw)):
             yield 0, self._probabilities(read(0, 0, *size_hw))
+            return
+        if not self._is_slid_over(size_hw):
+            yield from self._rows_of(self._backend.run(read(0, 0, *size_hw)))
             return
         rows_of_sides = [self._window_rows(read, size_hw, mirrored, first_row) for mirrored in self._sides]
         for looks in zip(*rows_of_sides, strict=True):
             yield looks[0][0], _mean(maps for _, maps in looks)
+
+    def _rows_of(self, maps: Sequence[Any]) -> Iterator[tuple[int, Sequence[Any]]]:
+        """The same of a whole look, a few rows at a time: faster within the cache, and no second K floats a pixel."""
+        batch, _, height, width = maps[0].shape
+        step = height if self.keep_probability else max(_PIXELS_AT_ONCE // (batch * width), 1)
+        for top in range(0, height, step):
+            yield top, self._backend.probabilities([values[..., top : top + step, :] for values in maps])
 
     def _probabilities(self, images: Any) -> Sequence[Any]:
         """The same of whole images (N, 3, H, W)."""
@@ -424,10 +449,8 @@ class Predictor:
     def _seen(self, images: Any, mirrored: bool) -> Sequence[Any]:
         """What the model says of images, or of their mirror images."""
         backend = self._backend
-        if not mirrored:
-            maps: Sequence[Any] = backend.run(images)
-            return maps
-        return [backend.mirror(values) for values in backend.run(backend.mirror(images))]
+        maps: Sequence[Any] = backend.probabilities(backend.run(backend.mirror(images) if mirrored else images))
+        return [backend.mirror(values) for values in maps] if mirrored else maps
 
 
 def _mean(looks: Iterable[Sequence[Any]]) -> Sequence[Any]:
@@ -440,8 +463,9 @@ def _mean(looks: Iterable[Sequence[Any]]) -> Sequence[Any]:
     return total if count == 1 else [values / count for values in total]
 
 
-def _backend_of(model: Any, device: Any) -> Any:
+def _backend_of(model: Any, device: Any, precision: str, compile: bool) -> Any:
     """Numbers of the model's own kind, and what is done with them."""
+    checked_precision(precision)
     if isinstance(model, (str, os.PathLike)):
         raise ConfigError(
             f"{os.fspath(model)}: no exported file by its ending; for a model folder give crispseg.load_model(folder)"
@@ -449,10 +473,17 @@ def _backend_of(model: Any, device: Any) -> Any:
     if isinstance(model, ExportedModel):
         if device is not None and str(device) != "cpu":
             raise ConfigError(f"device is {device}; exported files run on the CPU: leave it out")
+        if compile:
+            raise ConfigError(f"compile: {model.path} is an exported file, which is compiled already; leave it out")
+        if precision not in ("auto", model.precision):
+            raise ConfigError(
+                f"precision is {precision!r}, but {model.path} was opened for {model.precision}; "
+                f"leave it out, or open it by ExportedModel(path, precision={precision!r})"
+            )
         return FileBackend(model)
     from crispseg.inference.network import NetworkBackend  # PyTorch is there: the model is made with it
 
-    return NetworkBackend(model, device)
+    return NetworkBackend(model, device, precision, compile)
 
 
 def _label_space_of(model: object) -> LabelSpace | None:
@@ -518,4 +549,5 @@ def _is_floating(images: Any) -> bool:
     return bool(images.is_floating_point() if hasattr(images, "is_floating_point") else images.dtype.kind == "f")
 
 
+_PIXELS_AT_ONCE = 2**16
 _ROUNDING = 1e-3  # resampling may overshoot by a little

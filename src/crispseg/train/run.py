@@ -220,7 +220,14 @@ def _export(
 
 def _predictor(model: Segmenter, recipe: Recipe, device: torch.device | None = None) -> Predictor:
     values = recipe.evaluate
-    return Predictor(model, scales=values.scales, flip=values.flip, window_hw=values.window_hw, device=device)
+    return Predictor(
+        model,
+        scales=values.scales,
+        flip=values.flip,
+        window_hw=values.window_hw,
+        device=device,
+        precision="float32",  # scores are evidence, the same on every machine
+    )
 
 
 def _check_sets(train_set: SegmentationDataset, val_set: SegmentationDataset) -> None:
