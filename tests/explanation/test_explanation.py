@@ -127,7 +127,7 @@ def test_closing_a_gate_by_its_logit(own_parts):
 
 def test_a_look_segments_as_the_predictor_does_and_shows_the_maps():
     model = model_of("decoupled").train()
-    seen, alone = look(model, IMAGE), crispseg.Predictor(model)(IMAGE)
+    seen, alone = look(model, IMAGE), crispseg.Predictor(model, precision="float32")(IMAGE)
     np.testing.assert_array_equal(seen.prediction.labels, alone.labels)
     np.testing.assert_allclose(seen.prediction.boundary_probability, alone.boundary_probability, atol=1e-6)
     assert model.training

@@ -54,7 +54,8 @@ def serve(
 
     limits = Limits(max_bytes, max_pixels, queue, batch_size, batch_wait)
     predictors = {
-        name: Predictor(open_model(path, device), window_hw=window) for name, path in named_models(models).items()
+        name: Predictor(open_model(path, device, "auto"), window_hw=window)
+        for name, path in named_models(models).items()
     }
 
     def say(address: str, is_open: bool) -> None:

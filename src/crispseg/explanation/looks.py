@@ -88,7 +88,7 @@ def look(model: AnyModel, image: Picture, *, close_gates: bool = True) -> Look:
     if isinstance(model, ExportedModel):
         return Look(Predictor(model)(image), shown_by(model))
     watched = _Watched(model, model.head.gate_modules if close_gates else {})
-    prediction = Predictor(watched, model.label_space)(image)
+    prediction = Predictor(watched, model.label_space, precision="float32")(image)
     declared, found = dict(model.head.map_info), list(watched.maps)
     if list(declared) != found:
         raise ConfigError(
