@@ -195,6 +195,10 @@ def test_an_address_that_cannot_be_had_is_one_sentence(server):
         serve({}, port=server.port)
     with pytest.raises(ConfigError, match=r"host is 'nowhere\.invalid'"):
         serve({}, host="nowhere.invalid", port=0)
+    with pytest.raises(ConfigError, match=r"0\.0\.0\.0 is every address"):
+        serve({}, host="*", port=0)
+    with pytest.raises(ConfigError, match="host is"):
+        serve({}, host="a\0b", port=0)
     with pytest.raises(ConfigError, match="not an address of this machine"):
         serve({}, host="203.0.113.7", port=0)
 

@@ -86,9 +86,11 @@ class _Server(uvicorn.Server):
 
 
 def _listening(host: str, port: int) -> socket.socket:
+    if "*" in host:  # some systems take it for this machine alone, which is not what is meant
+        raise ConfigError(f"host is {host!r:.200}: no name or address; 0.0.0.0 is every address of this machine")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: characters that no name has
         raise ConfigError(f"host is {host!r:.200}: no name or address of this machine ({error})") from error
     listener = socket.socket(family, kind, protocol)
     try:
