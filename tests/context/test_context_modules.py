@@ -59,3 +59,21 @@ def test_dense_aspp_layers_read_all_before_them():
     context = DenseASPP(10, 4, 8, rates=(1, 2, 3), growth_channels=5, bottleneck_channels=6)
     assert [layer[0][0].in_channels for layer in context.layers] == [10, 15, 20]
     assert context.merge[0].in_channels == 25
+
+
+def test_separable_atrous_branches_are_a_convolution_of_each_channel_and_then_1x1():
+    """DeepLabV3+ (2018), section 3.1, composed by hand; rates at stride 16 are half of those at 8."""
+    torch.manual_seed(0)
+    dense, context = ASPP(12, 8, 16).eval(), ASPP(12, 8, 16, separable=True).eval()
+    features = torch.randn(1, 12, 9, 11)
+    for branch, rate in zip(context.branches[1:], (6, 12, 18), strict=True):
+        depthwise, pointwise, norm, _ = branch
+        each = [
+            torch.nn.functional.conv2d(features[:, [index]], depthwise.weight[[index]], padding=rate, dilation=rate)
+            for index in range(12)
+        ]
+        mixed = torch.einsum("oi,nihw->nohw", pointwise.weight[:, :, 0, 0], torch.cat(each, dim=1))
+        torch.testing.assert_close(branch(features), norm(mixed).relu())
+    counts = [sum(p.numel() for p in one.parameters()) for one in (dense, context)]
+    assert counts[0] - counts[1] == 3 * (9 * 12 * 8 - (9 * 12 + 12 * 8))
+    assert context(features).shape == dense(features).shape

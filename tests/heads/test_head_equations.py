@@ -154,3 +154,14 @@ def test_auxiliary_classifier_reads_the_mid_level():
     seen = outputs_of({"auxiliary": model.head.auxiliary}, lambda: model(torch.rand(2, 3, 64, 64)))
     assert seen["auxiliary"][0][0].shape[1] == model.backbone.info.levels[-2].channels
     assert create_model("deeplabv3plus", **SMALL).head.auxiliary is None
+
+
+def test_the_decoder_may_be_separable():
+    """DeepLabV3+ (2018), section 3.1: two 3×3 convolutions become a 3×3 of each channel and a 1×1."""
+    dense, separable = (
+        create_model("deeplabv3plus", head_options={"separable": flag}, **SMALL) for flag in (False, True)
+    )
+    counts = [sum(p.numel() for p in one.head.decoder.refine.parameters()) for one in (dense, separable)]
+    widths = (8 + 48, 8)  # in: context and detail, then the first's result
+    assert counts[0] - counts[1] == sum(9 * width * 8 - (9 * width + width * 8) for width in widths)
+    assert separable.eval()(IMAGES).logits.shape == (1, 3, 64, 96)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from crispseg.context.base import Context
-from crispseg.layers.conv import ConvNormAct
+from crispseg.layers.conv import ConvNormAct, SeparableConvNormAct
 
 __all__ = ["ASPP", "DenseASPP"]
 
@@ -20,6 +20,7 @@ class ASPP(Context):
         stride: see `Context`.
         extra_channels: see `Context`. GSCNN feeds its boundary map here (section 3, "Fusion Module").
         rates: dilations of the 3×3 branches at stride 8; they halve at stride 16.
+        separable: whether those branches are separable convolutions, as in DeepLabV3+ (2018, section 3.1).
     """
 
     def __init__(
@@ -30,13 +31,15 @@ class ASPP(Context):
         extra_channels: int = 0,
         *,
         rates: tuple[int, ...] = (12, 24, 36),
+        separable: bool = False,
     ) -> None:
         super().__init__(in_channels, channels, stride, extra_channels)
+        atrous = SeparableConvNormAct if separable else ConvNormAct
         self.pooling = ConvNormAct(in_channels, channels, 1)
         self.branches = nn.ModuleList(
             [
                 ConvNormAct(in_channels, channels, 1),
-                *(ConvNormAct(in_channels, channels, dilation=rate) for rate in self.scaled_rates(tuple(rates))),
+                *(atrous(in_channels, channels, dilation=rate) for rate in self.scaled_rates(tuple(rates))),
             ]
         )
         self.merge: nn.Module = ConvNormAct((len(rates) + 2 + bool(extra_channels)) * channels, channels, 1)

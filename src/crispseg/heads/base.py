@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from crispseg.context import Context
 from crispseg.errors import ConfigError
-from crispseg.layers.conv import ConvNormAct
+from crispseg.layers.conv import ConvNormAct, SeparableConvNormAct
 from crispseg.ops.resize import resize
 from crispseg.types import FeatureInfo, Features, FeaturesInfo, MapInfo, SegmentationOutput
 
@@ -109,15 +109,19 @@ class Decoder(nn.Module):
         coarse_channels: width of the features from above.
         num_classes: K.
         channels: width of the 3×3 convolutions.
+        separable: whether those are separable.
 
     Shape:
         low map (N, low.channels, h, w), coarse (N, coarse_channels, h', w') → logits (N, K, h, w)
     """
 
-    def __init__(self, low: FeatureInfo, coarse_channels: int, num_classes: int, channels: int) -> None:
+    def __init__(
+        self, low: FeatureInfo, coarse_channels: int, num_classes: int, channels: int, separable: bool = False
+    ) -> None:
         super().__init__()
+        convolution = SeparableConvNormAct if separable else ConvNormAct
         self.detail = ConvNormAct(low.channels, 48, 1)
-        self.refine = nn.Sequential(ConvNormAct(coarse_channels + 48, channels), ConvNormAct(channels, channels))
+        self.refine = nn.Sequential(convolution(coarse_channels + 48, channels), convolution(channels, channels))
         self.classify = nn.Conv2d(channels, num_classes, 1)
 
     def forward(self, low: Tensor, coarse: Tensor) -> Tensor:

@@ -22,6 +22,8 @@ class DeepLabV3Plus(Head):
         channels: see `Head`.
         auxiliary: see `Head`.
         low_level: where the detail comes from, an index into ``info.levels``; 0: the shallowest.
+        separable: whether the decoder's 3×3 convolutions are separable, as in the paper's fast networks (section 3.1);
+            the context has an option of its own.
     """
 
     default_context = "aspp"
@@ -35,10 +37,11 @@ class DeepLabV3Plus(Head):
         channels: int = 256,
         auxiliary: bool = False,
         low_level: int = 0,
+        separable: bool = False,
     ) -> None:
         super().__init__(info, num_classes, context, channels=channels, auxiliary=auxiliary)
         self.low_level = checked_level("low_level", low_level, info)
-        self.decoder = Decoder(info.levels[self.low_level], context.out_channels, num_classes, channels)
+        self.decoder = Decoder(info.levels[self.low_level], context.out_channels, num_classes, channels, separable)
 
     def forward(self, features: Features, images: Tensor, *, with_maps: bool = False) -> SegmentationOutput:
         """See `Head.forward`; there is nothing to show of its inside."""
