@@ -6,6 +6,7 @@ from crispseg.lazy import lazily
 
 if TYPE_CHECKING:
     from crispseg.bulk.collect import are_videos, collect_images
+    from crispseg.bulk.on_ray import OnRay
     from crispseg.bulk.outputs import OUTPUTS, Output, choose_outputs, polygon_output
     from crispseg.bulk.run import Failure, Segmented, segment_images
     from crispseg.bulk.scenes import SCENE_MAPS, SceneMap, choose_scene_maps, segment_scenes
@@ -15,6 +16,7 @@ else:
         __name__,
         {
             "crispseg.bulk.collect": ("are_videos", "collect_images"),
+            "crispseg.bulk.on_ray": ("OnRay",),
             "crispseg.bulk.outputs": ("OUTPUTS", "Output", "choose_outputs", "polygon_output"),
             "crispseg.bulk.run": ("Failure", "Segmented", "segment_images"),
             "crispseg.bulk.scenes": ("SCENE_MAPS", "SceneMap", "choose_scene_maps", "segment_scenes"),
@@ -27,6 +29,7 @@ __all__ = [
     "SCENE_MAPS",
     "VIDEO_OUTPUTS",
     "Failure",
+    "OnRay",
     "Output",
     "SceneMap",
     "Segmented",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from crispseg.bulk.outputs import OUTPUTS, Output
 from crispseg.bulk.record import Record, Stamp, settings_of, stamp_of
@@ -16,7 +18,7 @@ from crispseg.io.files import remove_leftovers
 from crispseg.io.images import read_image
 from crispseg.pictures.colour import Picture
 
-__all__ = ["Failure", "Segmented", "segment_images", "shard_of"]
+__all__ = ["Engine", "Failure", "Outcome", "Segmented", "in_threads", "segment_images", "shard_of"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,24 @@ class Segmented:
     failures: tuple[Failure, ...]
 
 
+class Outcome(NamedTuple):
+    """What became of one image.
+
+    Attributes:
+        position: in the list that the engine was given.
+        stamp: of the file, from before it was read.
+        failure: why it could not be segmented; None: all its files are in place.
+    """
+
+    position: int
+    stamp: Stamp | None
+    failure: str | None
+
+
+Engine = Callable[[Sequence[tuple[Path, Path]], Path, Sequence[Output]], Generator[Outcome, None, None]]
+"""Segments images, of each its result's path below the folder without ending and its file, as `in_threads` does."""
+
+
 def segment_images(
     predictor: Predictor,
     images: Mapping[Path, Path],
@@ -53,6 +73,7 @@ def segment_images(
     *,
     shard: tuple[int, int] | None = None,
     overwrite: bool = False,
+    engine: Engine | None = None,
 ) -> Segmented:
     """Segment images into a folder, as ``crispseg segment`` does.
 
@@ -69,6 +90,7 @@ def segment_images(
         shard: (2, 8): the second of eight parts of the images, sorted by the results' paths, so that eight machines
             that see the same folders can share the work. None: all.
         overwrite: whether to do again what is there, and to replace the results of another model or other options.
+        engine: what segments those that are missing; None: threads of this process. See `crispseg.bulk.OnRay`.
 
     Raises:
         OSError: if a file cannot be written.
@@ -93,62 +115,90 @@ def segment_images(
     """
     folder = Path(out)
     of_shard = shard_of(images, shard)
-    failures: dict[int, str] = {}  # by position, as everything here
-    readable: list[int] = []
-    with (
-        Record(folder, settings_of(predictor), shard, overwrite) as record,
-        Workers(THREADS) as readers,
-        Workers(THREADS) as writers,
-    ):
+    failures: dict[int, str] = {}
+    with Record(folder, settings_of(predictor), shard, overwrite) as record:
         remove_leftovers(folder, below=True)
         missing = [one for one in of_shard if not record.holds(one[0], stamp_of(one[1]), outputs)]
-        targets, sources = [target for target, _ in missing], [source for _, source in missing]
         earlier = done = len(of_shard) - len(missing)
-        stamps: list[Stamp | None] = [None] * len(missing)
+        outcomes = (
+            in_threads(predictor, missing, folder, outputs) if engine is None else engine(missing, folder, outputs)
+        )
+        with closing(outcomes):
+            for seen, outcome in enumerate(outcomes, start=earlier + 1):
+                if outcome.failure is None:
+                    record.add(missing[outcome.position][0], outcome.stamp, outputs)
+                    done += 1
+                else:
+                    failures[outcome.position] = outcome.failure
+                if progress is not None:
+                    progress(done, seen, len(of_shard))
+        for output in outputs:
+            if output.finish is not None:
+                output.finish(images, folder)  # those of all shards, whose last one to end has them all
+    failed = tuple(Failure(missing[position][1], failures[position]) for position in sorted(failures))
+    return Segmented(len(of_shard), done, earlier, failed)
+
+
+def in_threads(
+    predictor: Predictor, images: Sequence[tuple[Path, Path]], folder: Path, outputs: Sequence[Output]
+) -> Generator[Outcome, None, None]:
+    """Segment images here: threads read ahead of the network and write behind it.
+
+    Args:
+        predictor: the network.
+        images: of each, its result's path below the folder without ending, and its file.
+        folder: of the results.
+        outputs: what is written.
+
+    Yields:
+        What became of each image: first those that are whole, in order, then the others.
+
+    Raises:
+        OSError, ConfigError, WeightsError: as `segment_images`.
+    """
+    failures: dict[int, str] = {}  # by position, as everything here
+    stamps: dict[int, Stamp | None] = {}
+    readable: list[int] = []
+    with Workers(THREADS) as readers, Workers(THREADS) as writers:
 
         def read(position: int) -> tuple[int, Picture | None]:
-            stamps[position] = stamp_of(sources[position])  # before it is read: a change that comes later is noticed
+            source = images[position][1]
+            stamps[position] = stamp_of(source)  # before it is read: a change that comes later is noticed
             try:
-                return position, read_image(sources[position], predictor.max_pixels)
+                return position, read_image(source, predictor.max_pixels)
             except DataError as error:
                 failures[position] = str(error)
                 return position, None
 
         def pictures() -> Iterator[Picture]:
-            for position, picture in readers.ahead(read, range(len(sources)), lambda one: _room(one[1])):
+            for position, picture in readers.ahead(read, range(len(images)), lambda one: _room(one[1])):
                 if picture is not None:
                     readable.append(position)
                     yield picture
 
         def predictions() -> Iterator[tuple[int, Prediction]]:
             def refuse(index: int, error: DataError | OSError) -> None:
-                failures[readable[index]] = f"{sources[readable[index]]}: {error}"
+                failures[readable[index]] = f"{images[readable[index]][1]}: {error}"
 
             for index, prediction in predictor.predict_many(pictures(), on_error=refuse):
                 yield readable[index], prediction
 
         def write(one: tuple[int, Prediction]) -> int:
             position, prediction = one
+            target, source = images[position]
             try:
                 for output in outputs:
-                    if writers.leaving.is_set():
-                        return position
-                    output.write(prediction, sources[position], folder / f"{targets[position]}{output.ending}")
+                    if not writers.leaving.is_set():
+                        output.write(prediction, source, folder / f"{target}{output.ending}")
             except DataError as error:  # such as a georeference that polygons cannot use
                 failures[position] = str(error)
-            else:
-                record.add(targets[position], stamps[position], outputs)
             return position
 
         for position in writers.behind(write, predictions(), lambda one: _room(one[1].image)):
-            done += position not in failures
-            if progress is not None:
-                progress(done, earlier + position + 1, len(of_shard))
-        for output in outputs:
-            if output.finish is not None:
-                output.finish(images, folder)  # those of all shards, whose last one to end has them all
-    failed = tuple(Failure(sources[position], failures[position]) for position in sorted(failures))
-    return Segmented(len(of_shard), done, earlier, failed)
+            if position not in failures:
+                yield Outcome(position, stamps[position], None)
+    for position in sorted(failures):
+        yield Outcome(position, stamps[position], failures[position])
 
 
 def shard_of(images: Mapping[Path, Path], shard: tuple[int, int] | None) -> list[tuple[Path, Path]]:

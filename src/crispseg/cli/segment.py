@@ -60,6 +60,7 @@ def segment(
     shard: Annotated[
         str | None, typer.Option(metavar="K/N", help="Only the K-th of N parts of the images, for N machines.")
     ] = None,
+    ray: Annotated[bool, typer.Option("--ray", help="Share the images over the actors of a Ray cluster.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Do again what is there, of whatever model and options.")
     ] = False,
@@ -80,7 +81,7 @@ def segment(
     masks. With --tiled TIFFs of any size are segmented through windows, of 512×512 unless --window says otherwise;
     --only labels,confidence,boundaries chooses. See docs/segment.md.
     """
-    from crispseg.bulk import are_videos, choose_scene_maps, collect_images, segment_images, segment_videos
+    from crispseg.bulk import OnRay, are_videos, choose_scene_maps, collect_images, segment_images, segment_videos
     from crispseg.cli.model import open_model
     from crispseg.cli.scenes import SCENE_WINDOW_HW, parse_bands, refuse_with_tiles, show_scenes
     from crispseg.inference import Predictor
@@ -89,7 +90,7 @@ def segment(
     scale_values = parse_scales(scales)
     options: dict[str, Any] = {"shard": None if shard is None else parse_shard(shard), "overwrite": overwrite}
     if tiled:
-        refuse_with_tiles({"--polygons": polygons, "--simplify": simplify, "--max-pixels": max_pixels})
+        refuse_with_tiles({"--polygons": polygons, "--simplify": simplify, "--max-pixels": max_pixels, "--ray": ray})
         maps, rgb = choose_scene_maps(_names(only or "labels")), None if bands is None else parse_bands(bands)
         scenes = collect_images(images, out)
         of_model = open_model(model, device)
@@ -100,17 +101,24 @@ def segment(
     if bands is not None or overviews:
         raise ConfigError("--bands and --overviews are for TIFFs of any size; give --tiled as well")
     of_videos = are_videos(images)
+    if of_videos and ray:
+        raise ConfigError("--ray shares images; share videos among machines by --shard")
     outputs = _outputs(of_videos, only, polygons, simplify)
     targets = collect_images(images, out)
-    predictor = Predictor(
-        open_model(model, device, precision),
-        scales=scale_values,
-        flip=flip,
-        window_hw=window,
-        max_pixels=max_pixels or MAX_PIXELS,
-        precision=precision,
-        compile=compile,
-    )
+
+    def make_predictor() -> Predictor:
+        return Predictor(
+            open_model(model, device, precision),
+            scales=scale_values,
+            flip=flip,
+            window_hw=window,
+            max_pixels=max_pixels or MAX_PIXELS,
+            precision=precision,
+            compile=compile,
+        )
+
+    predictor = make_predictor()
+    engine = OnRay(make_predictor) if ray else None
     spoken: dict[Path, str] = {}  # of each video
     reached = f"nothing is new in {out}"
 
@@ -135,7 +143,7 @@ def segment(
         if of_videos:
             segmented = segment_videos(predictor, targets, out, outputs, show_frame, **options)
         else:
-            segmented = segment_images(predictor, targets, out, outputs, show, **options)
+            segmented = segment_images(predictor, targets, out, outputs, show, engine=engine, **options)
 
     failed = {failure.source for failure in segmented.failures}
     for video, sentence in spoken.items():
