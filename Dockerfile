@@ -11,7 +11,7 @@ COPY --from=build /wheels /wheels
 # Without its dependencies, which pip cannot leave out one by one: these are what running files and serving them needs.
 RUN pip install --no-cache-dir --no-deps /wheels/*.whl \
     && pip install --no-cache-dir \
-        "numpy>=1.26" "opencv-python-headless>=4.11.0.86" "pillow>=10.1" "pydantic>=2.7" "pyyaml>=6.0" \
+        "numpy>=1.26" "opencv-python-headless>=4.11.0.86" "pillow>=10.1" "pydantic>=2.9" "pyyaml>=6.0" \
         "typer>=0.16" "rich>=13.7" "jinja2>=3.1" "onnxruntime>=1.32" \
         "fastapi>=0.165" "uvicorn>=0.54" "python-multipart>=0.0.34" \
         "rasterio>=1.4.4" "shapely>=2.1" "pycocotools>=2.0.11" \

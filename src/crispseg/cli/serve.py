@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from crispseg.cli.console import error_console, out_console
+from crispseg.cli.model import Device, Precision, open_model
 from crispseg.errors import ConfigError
 
 __all__ = ["named_models", "serve"]
@@ -36,14 +37,14 @@ def serve(
     window: Annotated[
         tuple[int, int] | None, typer.Option(metavar="H W", help="Slide a window of this size over each image.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, …", show_default="a GPU where there is one")] = None,
+    device: Device = None,
+    precision: Precision = "auto",
 ) -> None:
     """Serve models over HTTP: POST an image to /mask, /overlay, /boundaries or /polygons.
 
     The page at / says how, and has a form to try it. Ctrl-C finishes what runs and ends. Nothing is written to disk,
     and nothing asks who is there: keep it on this machine, or behind a proxy that does.
     """
-    from crispseg.cli.model import open_model
     from crispseg.extras import needed
     from crispseg.inference import Predictor
 
@@ -54,7 +55,7 @@ def serve(
 
     limits = Limits(max_bytes, max_pixels, queue, batch_size, batch_wait)
     predictors = {
-        name: Predictor(open_model(path, device, "auto"), window_hw=window)
+        name: Predictor(open_model(path, device, precision), window_hw=window, precision=precision)
         for name, path in named_models(models).items()
     }
 
