@@ -293,11 +293,11 @@ def _knockout(subject: Subject) -> Drawing:
     without = [("prediction", _in_colours(subject, before))]
     for name, after in look.without.items():
         gates.append(_map(subject, name))
-        changed = f"closed: {_effect(before, after, labels)}"
-        without.append((changed, change_map(subject.image, before, after, labels)))
-    key = {"changes": CHANGES["changes"]}
+        without.append((_effect(before, after, labels), change_map(subject.image, before, after, labels)))
+    names = {"changes": "changes when it is closed"}
     if labels is not None:
-        key = {name if name != "changes" else "changes otherwise": colour for name, colour in CHANGES.items()}
+        names = {"becomes wrong": "becomes wrong when it is closed", "becomes right": "right", "changes": "otherwise"}
+    key = {words: CHANGES[name] for name, words in names.items()}
     return _grid(subject, [gates, without], draw_share_bar(*_GATE_BAR), _key(key))
 
 

@@ -7,9 +7,10 @@ import numpy as np
 from crispseg.ops.arrays import ArrayLike, to_array
 from crispseg.pictures.arrays import enlarge
 from crispseg.pictures.colour import Picture
-from crispseg.pictures.drawing import Arrows, Drawing, Words
+from crispseg.pictures.drawing import Arrows, Drawing, Raster, Words
 from crispseg.pictures.features import flow_picture, gate_picture
 from crispseg.pictures.labels import faded
+from crispseg.pictures.sheets import draw_sheet
 
 __all__ = ["draw_flow", "draw_share_bar", "flow_arrows", "flow_wheel"]
 
@@ -88,16 +89,12 @@ def draw_flow(flow_px: ArrayLike, image: Picture) -> Drawing:
     colours = flow_picture(flow_px, (height, width))
     arrows, times = flow_arrows(flow_px, (height, width))
     longest = float(np.hypot(*to_array(flow_px).astype(np.float32)).max())
-    head, gap, side = 20, 8, 96
-    drawing = Drawing((2 * gap + head + max(height, side + 80), 2 * width + 4 * gap + side + 110))
-    for left, words, content in (
-        (gap, "flow: colour and strength by the wheel", Drawing.of(colours)),
-        (2 * gap + width, f"from where each place takes its feature, {times:.1f} × as long", Drawing.of(faded(image))),
-    ):
-        drawing.marks.append(Words(left, gap, words, _FONT_PX))
-        drawing.place(content, left, gap + head)
-    drawing.marks.append(arrows.moved(2 * gap + width, gap + head))
-    left = 3 * gap + 2 * width
-    drawing.place(Drawing.of(flow_wheel(side)), left, gap + head)
-    drawing.marks.append(Words(left, gap + head + side + 8, f"at the rim {longest:.2g} cells", _FONT_PX))
-    return drawing
+    over_image = Drawing((height, width), [Raster(0, 0, faded(image)), arrows])
+    wheel = Drawing.of(flow_wheel(_WHEEL_PX))
+    return draw_sheet(
+        [[colours, over_image, wheel]],
+        ["flow: colours of the wheel", f"arrows, {times:.1f} × as long", f"rim: {longest:.2g} cells"],
+    )
+
+
+_WHEEL_PX = 112

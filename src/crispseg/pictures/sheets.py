@@ -157,7 +157,7 @@ def draw_key(entries: Sequence[tuple[str, tuple[int, int, int]]], columns: int =
     return whole
 
 
-_LONGEST = 20  # a name, in heights of its letters
+_LONGEST = 24  # a name, in heights of its letters
 
 
 def scaled_to_width(picture: Picture, width: int | None) -> Picture:
