@@ -14,7 +14,17 @@ import crispseg
 import crispseg.published
 from crispseg.cli import app
 from crispseg.errors import ConfigError, DataError
-from crispseg.explanation import Available, GateStatistics, Options, Shown, Subject, choose_figures, look, shown_by
+from crispseg.explanation import (
+    FIGURES,
+    Available,
+    GateStatistics,
+    Options,
+    Shown,
+    Subject,
+    choose_figures,
+    look,
+    shown_by,
+)
 from crispseg.heads import Head
 from crispseg.heads.base import Gate
 from crispseg.io import write_png
@@ -276,6 +286,12 @@ def test_crops_are_the_papers_scaled_to_the_height():
     assert crops[400] == (slice(400, 524), slice(900, 1148))
     assert list(Options().crops((360, 480))) == [0, 35, 70]
     assert list(Options(crop_factors_px=(5,), crop_margin_px=0).crops((36, 52))) == [5]
+
+
+def test_the_page_lists_every_picture():
+    page = (Path(__file__).parents[2] / "docs" / "explain.md").read_text(encoding="utf-8")
+    for figure in FIGURES:
+        assert f"\n| `{figure.name}` | {figure.sentence} | {figure.papers} |\n" in page
 
 
 # The command line.
