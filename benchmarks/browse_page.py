@@ -1,6 +1,6 @@
 """The page of all images of a large set: what it costs to write, how large it is, and how soon Chromium shows it.
 
-    python benchmarks/browse_page.py [--images 5000] [--opens 7] [--append docs/results/browse.md]
+    python benchmarks/browse_page.py [--images 5000] [--opens 7] [--folder DIR] [--append docs/results/browse.md]
 
 The set is made up: street-like regions of 19 classes at 320×640 with photos of noise and colour. 50 images are scored
 and drawn; the others are these under other names, so records and pictures are as many and as large as real ones. The
@@ -89,28 +89,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--opens", type=int, default=7)
+    parser.add_argument("--folder", type=Path, help="where the set is made; one that is there is opened only")
     parser.add_argument("--append", type=Path, metavar="FILE.md", help="write what was found to the end of this page")
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        ratios = drawing_costs(folder)
-        page = BrowsePage(folder / "all")
-        streets = Streets(DIFFERENT)
-        evaluate(streets, streets, out=page.folder, watch=page.draw, report=page.write)
-        repeat(page.folder, arguments.images)
-        streets = Streets(arguments.images)
-        started = time.process_time()
-        evaluate(streets, streets, out=page.folder, resume=True, report=page.write)
-        written = time.process_time() - started
+        ratios = drawing_costs(Path(name))
+        page = BrowsePage(arguments.folder or Path(name) / "all")
+        if not (page.folder / page.address).exists():
+            make(page, arguments.images)
         values = {
-            "images": arguments.images,
+            "images": len(list(RecordFile(page.folder))),
             "scoring with pictures, as a multiple of scoring without": summary(ratios),
-            "the page from records and pictures that are there (processor s)": round(written, 1),
-            "browse.html (MB)": megabytes(page.folder / "browse.html"),
+            "browse.html (MB)": megabytes(page.folder / page.address),
             "pictures (MB)": megabytes(*(page.folder / "browse").rglob("*.*")),
             "images.jsonl (MB)": megabytes(page.folder / "images.jsonl"),
-            **opened(page.folder / "browse.html", arguments.opens),
+            **opened(page.folder / page.address, arguments.opens),
         }
     lines = [
         f"{date.today():%d %B %Y}; {os.cpu_count()} cores of {processor()}, Python {platform.python_version()}, "
@@ -142,6 +136,17 @@ def drawing_costs(folder: Path) -> list[float]:
             seconds.append(time.process_time() - started)
         ratios.append(seconds[1] / seconds[0])
     return ratios[1:]
+
+
+def make(page: BrowsePage, images: int) -> None:
+    """A run of so many images with its page."""
+    few = Streets(DIFFERENT)
+    evaluate(few, few, out=page.folder, watch=page.draw, report=page.write)
+    repeat(page.folder, images)
+    every = Streets(images)
+    started = time.process_time()
+    evaluate(every, every, out=page.folder, resume=True, report=page.write)
+    print(f"the page from records and pictures that are there: {time.process_time() - started:.1f} processor seconds")
 
 
 def repeat(folder: Path, images: int) -> None:
