@@ -224,7 +224,8 @@ def _add_overviews(rasterio: Any, path: Path, longest_side: int, *, nearest: boo
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    said = error.__cause__ or error  # "See previous exception for details"
+    return " ".join(str(said).split())[:200] or type(error).__name__
 
 
 def _needed(module: str) -> Any:
