@@ -31,11 +31,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sides", type=int, nargs="+", default=[1000, 2000, 4000, 8000, 20000])
     parser.add_argument("--model", help="a model folder; none: the tiny network")
+    parser.add_argument("--overlap", type=float, default=0.5, help="of the windows")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", nargs=2, metavar=("SCENE", "OUT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(of_one(*map(Path, arguments.one), arguments.model)))
+        print(json.dumps(of_one(*map(Path, arguments.one), arguments.model, arguments.overlap)))
         return
     rows = []
     print("| side (px) | megapixels | s | s a megapixel | files alone, s | memory above the model (MiB) |")
@@ -44,6 +45,7 @@ def main() -> None:
         for side in arguments.sides:
             scene = draw(Path(name) / f"{side}.tif", side)
             command = [sys.executable, __file__, "--one", str(scene), str(Path(name) / f"out{side}")]
+            command += ["--overlap", str(arguments.overlap)]
             command += ["--model", arguments.model] if arguments.model else []
             ended = subprocess.run(command, check=True, capture_output=True, text=True)
             row = {"side": side, "megapixels": side**2 / 1e6, **json.loads(ended.stdout.splitlines()[-1])}
@@ -55,7 +57,12 @@ def main() -> None:
             )
             scene.unlink()
     if arguments.json:
-        values = {"model": arguments.model or "tiny", "window_hw": WINDOW_HW, "rows": rows}
+        values = {
+            "model": arguments.model or "tiny",
+            "window_hw": WINDOW_HW,
+            "overlap": arguments.overlap,
+            "rows": rows,
+        }
         values["machine"] = f"{platform.machine()}, Python {platform.python_version()}"
         arguments.json.write_text(json.dumps(values, indent=2) + "\n")
 
@@ -79,14 +86,15 @@ def draw(path: Path, side: int) -> Path:
     return path
 
 
-def of_one(scene: Path, out: Path, model: str | None) -> dict[str, float]:
+def of_one(scene: Path, out: Path, model: str | None, overlap: float) -> dict[str, float]:
     import torch
 
     from crispseg import Predictor, load_model
     from crispseg.bulk import segment_scenes
 
     torch.set_num_threads(1)
-    predictor = Predictor(load_model(model), window_hw=WINDOW_HW) if model else tiny()
+    network = (load_model(model),) if model else tiny()
+    predictor = Predictor(*network, window_hw=WINDOW_HW, overlap=overlap)
     segment_scenes(predictor, {Path("small"): draw(out.parent / "small.tif", 1024)}, out / "small")
     before = resident()
     with Watch() as watch:
@@ -100,9 +108,10 @@ def of_one(scene: Path, out: Path, model: str | None) -> dict[str, float]:
 
 
 def tiny():
+    """A network that costs next to nothing, and its classes."""
     import torch
 
-    from crispseg import LabelSpace, Predictor, SegmentationOutput
+    from crispseg import LabelSpace, SegmentationOutput
 
     torch.manual_seed(0)
     convolution = torch.nn.Conv2d(3, CLASSES, 3, stride=4, padding=1)
@@ -112,7 +121,7 @@ def tiny():
         small = convolution(images)
         return SegmentationOutput(logits=torch.nn.functional.interpolate(small, images.shape[-2:]))
 
-    return Predictor(network, space, window_hw=WINDOW_HW)
+    return network, space
 
 
 def read_and_write(scene: Path, path: Path) -> None:
