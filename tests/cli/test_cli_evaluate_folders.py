@@ -175,3 +175,17 @@ def test_a_killed_process_leaves_what_it_scored(scene: Path):
     result = invoke(*options(scene), "--out", scene / "out", "--resume")
     assert result.exit_code == 0, result.output
     assert json.loads((scene / "out/scores.json").read_text())["images"] == 400
+
+
+def test_only_the_scores_that_are_named_are_shown(scene: Path):
+    every, iou = invoke(*options(scene)), invoke(*options(scene), "--scores", "iou", "--out", scene / "out")
+    assert "F 1 px" in every.output
+    assert "IoU" in iou.output
+    assert "F 1 px" not in iou.output
+    assert "pixels right" not in iou.output
+    assert "boundary" not in (scene / "out/scores.json").read_text()
+    resumed = invoke(*options(scene), "--out", scene / "out", "--resume")
+    assert "scores was ['iou'], and is all now" in error_line(resumed)
+    wrong = invoke(*options(scene), "--scores", "iou,boundry_f")
+    assert "did you mean 'boundary_f'" in error_line(wrong)
+    assert invoke(*options(scene), "--scores", "pixel_accuracy").exit_code == 0
