@@ -111,10 +111,12 @@ QUANTISERS = {"onnx": by_onnxruntime, "openvino": by_nncf}
 def layers(whole: Any, original: Any) -> list[str]:
     """Names of the convolutions and matrix products that are in integers, in the graph's order."""
     before = {node.name: set(node.input) for node in original.graph.node}
+    sums = _computed_products(original)  # in float, though they may read what was rounded for another
     return [
         node.name
         for node in whole.graph.node
         if node.op_type in _LAYERS
+        and node.name not in sums
         and any(name not in before[node.name] and not name.endswith(_BACK) for name in node.input)
     ]
 
