@@ -150,7 +150,9 @@ class TrainConfig(_Values):
     poly_power: NonNegative = 0.9
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     clip_norm: Annotated[float, Field(gt=0)] | None = None
-    precision: Annotated[Literal["32", "bf16", "fp16"], BeforeValidator(_number_as_text)] = "32"
+    # auto: bf16 where the processor or the GPU computes it, 32 elsewhere
+    precision: Annotated[Literal["auto", "32", "bf16", "fp16"], BeforeValidator(_number_as_text)] = "32"
+    activation_checkpointing: Literal["none", "light", "full"] = "none"  # compute again for gradients, to save memory
     channels_last: bool = True
     sync_batchnorm: bool = True  # has no effect with one process
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None  # evaluate and keep an average of the weights

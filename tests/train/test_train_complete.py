@@ -6,6 +6,7 @@ import yaml
 from crispseg.config import Recipe
 from crispseg.errors import ConfigError
 from crispseg.recipes import load_recipe, save_recipe
+from crispseg.train import complete as complete_module
 from crispseg.train import fit
 from crispseg.train.complete import completed
 from crispseg.train.folder import claimed_folder
@@ -99,3 +100,12 @@ def test_a_saved_recipe_keeps_its_options_under_later_defaults(tmp_path):
     values = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
     assert (values["loss"]["edge_weight"], values["data"]["folds"]) == (20.0, 5)
     assert completed(load_recipe(tmp_path / "recipe.yaml")) == recipe
+
+
+@pytest.mark.parametrize(("computes", "precision"), [(True, "bf16"), (False, "32")])
+def test_precision_auto_becomes_what_the_hardware_computes(computes, precision, monkeypatch):
+    monkeypatch.setattr(complete_module, "computes_bfloat16", lambda device: computes)
+    recipe = completed(load_recipe("toy/gff", ["train.precision=auto", "train.accelerator=cpu"]))
+    assert recipe.train.precision == precision
+    assert completed(recipe) == recipe  # what is saved means the same on any machine
+    assert completed(load_recipe("toy/gff", ["train.precision=fp16"])).train.precision == "fp16"

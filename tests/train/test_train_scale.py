@@ -18,6 +18,7 @@ from crispseg.losses.common import hardest_of_batch
 from crispseg.metrics import SegmentationScores
 from crispseg.models import create_model, load_model
 from crispseg.recipes import save_recipe
+from crispseg.train.checkpointing import checkpoint_blocks
 from crispseg.train.sharding import shard, whole
 from crispseg.train.sync_norm import synchronise_norms
 
@@ -75,8 +76,10 @@ def _run(rank, path, send, work, arguments):
     torch.distributed.destroy_process_group()
 
 
-def half_step(rank, head, backbone, config, sharded=False):
+def half_step(rank, head, backbone, config, sharded=False, checkpointing=None):
     model = model_of(head, backbone)
+    if checkpointing is not None:
+        checkpoint_blocks(model, checkpointing)
     synchronise_norms(model)
     images, labels = (part[2 * rank : 2 * rank + 2] for part in batch())
     if sharded:
@@ -111,6 +114,23 @@ def test_two_halves_of_a_batch_are_the_whole(head, backbone, config, sharded, tm
         )
     for name, buffer in model.named_buffers():
         torch.testing.assert_close(torch.from_numpy(buffers[name]), buffer, rtol=1e-5, atol=1e-6, msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharded", [False, True], ids=["copies", "shards"])
+def test_blocks_that_are_computed_again_change_nothing_in_two_processes(sharded, tmp_path):
+    """Their statistics are shared again, by all processes in the same order, and counted once."""
+    arguments = ("decoupled", "test_efficientnet", LossConfig(), sharded)
+    loss, gradients, buffers = in_two_processes(half_step, tmp_path / "plain", *arguments)
+    again, gradients_again, buffers_again = in_two_processes(
+        half_step, tmp_path / "again", *arguments, "full" if sharded else "light"
+    )
+    assert again == pytest.approx(loss, rel=1e-6)
+    largest = max(abs(gradient).max() for gradient in gradients.values())
+    for name, gradient in gradients.items():
+        assert abs(gradient - gradients_again[name]).max() <= 1e-5 * largest, name
+    for name, buffer in buffers.items():
+        assert buffer == pytest.approx(buffers_again[name], rel=1e-6), name
 
 
 def unlike_halves(rank):

@@ -30,7 +30,7 @@ from crispseg.train.batches import EpochBatches, train_loader, validation_loader
 from crispseg.train.checkpoints import Checkpoints
 from crispseg.train.complete import completed
 from crispseg.train.folder import claimed_folder, how_to_go_on, require_room, what_stands
-from crispseg.train.memory import keep_freed_memory
+from crispseg.train.memory import LITTLE, MUCH, keep_freed_memory
 from crispseg.train.records import EpochLog, RunLogger, ValidationPictures
 from crispseg.train.sync_norm import synchronise_norms
 from crispseg.train.task import SegmentationTask
@@ -154,7 +154,7 @@ def _fit(
     checkpoints.steer(loader.batch_sampler, train_set)
 
     if trainer.strategy.root_device.type == "cpu":
-        keep_freed_memory()
+        keep_freed_memory(LITTLE if recipe.train.activation_checkpointing == "full" else MUCH)
     if trainer.is_global_zero:
         save_recipe(recipe, folder / "recipe.yaml")
     with signals.postponed(), checkpoints.explaining_what_does_not_fit():

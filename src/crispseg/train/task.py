@@ -19,6 +19,7 @@ from crispseg.losses import batch_of_all_processes
 from crispseg.metrics import SegmentationScores
 from crispseg.models import Segmenter
 from crispseg.train.batches import Batch
+from crispseg.train.checkpointing import checkpoint_blocks
 from crispseg.train.optim import build_optimizer, build_schedule
 from crispseg.train.sharding import shard, whole
 from crispseg.types import SegmentationOutput
@@ -60,6 +61,8 @@ class SegmentationTask(L.LightningModule):
         self.model: Segmenter = model
         if recipe.train.channels_last:
             self.model.to(memory_format=torch.channels_last)
+        if recipe.train.activation_checkpointing != "none":
+            checkpoint_blocks(self.model, recipe.train.activation_checkpointing)
         self.loss = loss
         self.recipe = recipe
         self._is_sharded = False
@@ -122,6 +125,11 @@ class SegmentationTask(L.LightningModule):
         self.log("train/gradient_norm", norm)
         if self.recipe.train.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.train.clip_norm, norm)
+
+    def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
+        """Step, and drop the gradients at once: kept until the next backward pass, they would add to every forward."""
+        super().optimizer_step(*arguments, **keywords)
+        self.zero_grad()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Optimiser and poly schedule of the recipe."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 import lightning.pytorch as L
-import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.strategies import ModelParallelStrategy
@@ -21,6 +20,7 @@ from crispseg.errors import ConfigError
 from crispseg.io.streams import BestEffort
 from crispseg.parsing import parse_whole
 from crispseg.train.checkpoint_files import AtomicCheckpointIO
+from crispseg.train.complete import uses_gpu
 from crispseg.train.records import RunLogger
 
 __all__ = ["build_trainer", "progress_bar", "quiet_lightning"]
@@ -36,7 +36,7 @@ def build_trainer(recipe: Recipe, folder: Path, callbacks: list[Callback], log_e
     """The trainer of a run.
 
     Args:
-        recipe: its section ``train``.
+        recipe: its section ``train``; `completed`.
         folder: of the run.
         callbacks: all that the run needs.
         log_every: steps between two lines for TensorBoard.
@@ -45,8 +45,7 @@ def build_trainer(recipe: Recipe, folder: Path, callbacks: list[Callback], log_e
         ConfigError: if this machine cannot do what the recipe asks for.
     """
     values = recipe.train
-    on_gpu = torch.cuda.is_available() and values.accelerator in ("auto", "gpu", "cuda")
-    if values.precision == "fp16" and not on_gpu:
+    if values.precision == "fp16" and not uses_gpu(values):
         raise ConfigError("train.precision is fp16, which needs a CUDA GPU, and none is used; set bf16 or 32")
     devices, nodes = _devices_and_nodes(values)
     is_sharded = values.strategy == "fsdp"
