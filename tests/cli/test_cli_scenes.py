@@ -60,6 +60,7 @@ def test_maps_are_written_and_the_same_command_does_nothing_again(model: Path, s
         (("--tiled", "--bands", "1,2"), "three numbers from 1"),
         (("--tiled", "--scales", "0.5,1"), "scale 1.0 alone"),
         (("--tiled", "--only", "overlay"), "no map of a scene is called 'overlay'"),
+        (("--tiled", "--precision", "eight"), "precision"),
         (("--bands", "1,2,3"), "give --tiled as well"),
         (("--overviews",), "give --tiled as well"),
     ],

@@ -89,13 +89,23 @@ def segment(
 
     scale_values = parse_scales(scales)
     options: dict[str, Any] = {"shard": None if shard is None else parse_shard(shard), "overwrite": overwrite}
+
+    def make_predictor() -> Predictor:
+        return Predictor(
+            open_model(model, device, precision),
+            scales=scale_values,
+            flip=flip,
+            window_hw=window or (SCENE_WINDOW_HW if tiled else None),
+            max_pixels=max_pixels or MAX_PIXELS,
+            precision=precision,
+            compile=compile,
+        )
+
     if tiled:
         refuse_with_tiles({"--polygons": polygons, "--simplify": simplify, "--max-pixels": max_pixels, "--ray": ray})
         maps, rgb = choose_scene_maps(_names(only or "labels")), None if bands is None else parse_bands(bands)
         scenes = collect_images(images, out)
-        of_model = open_model(model, device)
-        predictor = Predictor(of_model, scales=scale_values, flip=flip, window_hw=window or SCENE_WINDOW_HW)
-        found = show_scenes(predictor, scenes, out, maps, bands=rgb, overviews=overviews, **options)
+        found = show_scenes(make_predictor(), scenes, out, maps, bands=rgb, overviews=overviews, **options)
         _report(found, "scenes", out)
         return
     if bands is not None or overviews:
@@ -105,17 +115,6 @@ def segment(
         raise ConfigError("--ray shares images; share videos among machines by --shard")
     outputs = _outputs(of_videos, only, polygons, simplify)
     targets = collect_images(images, out)
-
-    def make_predictor() -> Predictor:
-        return Predictor(
-            open_model(model, device, precision),
-            scales=scale_values,
-            flip=flip,
-            window_hw=window,
-            max_pixels=max_pixels or MAX_PIXELS,
-            precision=precision,
-            compile=compile,
-        )
 
     predictor = make_predictor()
     engine = OnRay(make_predictor) if ray else None
