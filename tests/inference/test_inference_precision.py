@@ -32,12 +32,12 @@ class Watched(nn.Module):
 
 @pytest.fixture
 def fast(monkeypatch):
-    monkeypatch.setattr("crispseg.inference.network._is_fast_in_bfloat16", lambda device: True)
+    monkeypatch.setattr("crispseg.inference.network.computes_bfloat16", lambda device: True)
 
 
 @pytest.fixture
 def slow(monkeypatch):
-    monkeypatch.setattr("crispseg.inference.network._is_fast_in_bfloat16", lambda device: False)
+    monkeypatch.setattr("crispseg.inference.network.computes_bfloat16", lambda device: False)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
@@ -78,9 +78,10 @@ def test_auto_leaves_functions_and_modules_of_another_type_as_they_are(fast):
 
 def test_this_processor_is_asked_and_not_tried(monkeypatch):
     cpu = torch.device("cpu")
-    for found, expected in [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx512_f": True}, False)]:
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found)
-        assert NetworkBackend(Watched(), cpu).precision == ("bfloat16" if expected else "float32")
+    for has_avx512, has_amx in [(True, False), (False, True), (False, False)]:
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=has_avx512: has)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has=has_amx: has)
+        assert NetworkBackend(Watched(), cpu).precision == ("bfloat16" if has_avx512 or has_amx else "float32")
     assert NetworkBackend(Watched(), torch.device("meta")).precision == "float32"
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from crispseg.errors import ConfigError
 from crispseg.inference.precision import checked_precision
+from crispseg.ops.hardware import computes_bfloat16
 from crispseg.ops.resize import resize
 from crispseg.types import SegmentationOutput
 
@@ -63,7 +64,7 @@ class NetworkBackend:
             return self._wanted
         floats = [values.dtype for values in _parameters(self.model) if values.is_floating_point()]
         is_float32 = bool(floats) and all(dtype == torch.float32 for dtype in floats)
-        return "bfloat16" if is_float32 and _is_fast_in_bfloat16(self.device) else "float32"
+        return "bfloat16" if is_float32 and computes_bfloat16(self.device.type) else "float32"
 
     def batch(self, images: Sequence[Any]) -> Tensor:
         """Arrays or tensors (N, 3, H, W), as one batch on the device."""
@@ -135,13 +136,3 @@ class NetworkBackend:
 
 def _parameters(model: object) -> Iterator[Tensor]:
     return iter(model.parameters() if isinstance(model, nn.Module) else ())
-
-
-def _is_fast_in_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 itself; emulated it is slower than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu":
-        return False
-    found = torch.cpu.get_capabilities()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
