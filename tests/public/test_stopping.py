@@ -16,7 +16,10 @@ SEED = random.SystemRandom().randrange(10**6)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_no_handler_of_errors_takes_a_signal(number):
+def test_no_handler_of_errors_takes_a_signal(number, request):
+    before = signal.signal(number, signal.SIG_DFL)  # under nohup SIGHUP is ignored, and stays so
+    request.addfinalizer(lambda: signal.signal(number, before))
+
     def work():
         try:
             os.kill(os.getpid(), number)
