@@ -132,6 +132,7 @@ def test_half_size_halves_images_by_area_and_labels_without_new_ids(small_camvid
     assert np.array_equal(few, ids[::2, ::2])  # blocks of 4×4
 
 
+@pytest.mark.slow
 def test_a_row_is_trained_and_then_done_and_another_recipe_is_refused(small_camvid, tmp_path, monkeypatch):
     import run
     from measure import seconds_per_step

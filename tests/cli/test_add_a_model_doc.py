@@ -27,6 +27,7 @@ for command in sys.argv[1].splitlines():
 """
 
 
+@pytest.mark.slow
 def test_from_an_empty_folder_to_a_trained_model(tmp_path, monkeypatch, own_parts):
     monkeypatch.chdir(tmp_path)
     assert [name for name, _ in FILES] == ["night.py", "night.yaml"]

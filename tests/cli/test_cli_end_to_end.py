@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from crispseg.cli import app
 from crispseg.io import read_label_ids
 
+pytestmark = pytest.mark.slow
+
 TINY = [
     "data.toy_train_images=8",
     "data.toy_val_images=2",

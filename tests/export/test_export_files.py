@@ -58,6 +58,7 @@ def file(folder, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_file_gives_what_the_model_gives_and_runs_without_pytorch(model, file, tmp_path):
     """One test, because workers that share its parts would each export the model again."""
     exported = ExportedModel(file)

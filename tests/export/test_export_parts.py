@@ -50,6 +50,7 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("released_poolin
 
 
 @pytest.mark.parametrize("name", ["pooling", "warp", *SLOW])
+@pytest.mark.slow
 def test_equals_eager_at_sizes_that_are_not_the_examples(name, tmp_path):
     torch.manual_seed(0)
     part = PARTS[name]().eval()

@@ -151,6 +151,7 @@ def test_a_mistyped_key_is_named_without_pytorch(change: str) -> None:
     assert _loaded_by(code) == []
 
 
+@pytest.mark.slow
 def test_released_parts_are_known_in_a_fresh_process(tmp_path: Path) -> None:
     options = {"backbone": "test_resnet", "num_classes": 3, "channels": 8, "output_stride": 32}
     model = crispseg.create_model("released_deeplabv3plus", context="released_aspp", **options)

@@ -82,6 +82,7 @@ def test_evaluation_and_state_do_not_notice():
     assert torch.equal(model.eval()(images).logits, expected)
 
 
+@pytest.mark.slow
 def test_a_run_is_the_same_bit_for_bit(tmp_path):
     folders = []
     for switch in ("none", "light", "full"):

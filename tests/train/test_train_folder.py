@@ -58,6 +58,7 @@ def _hold(recipe: Recipe, folder, pipe) -> None:
     fit(recipe, folder, resume=True, progress=False)
 
 
+@pytest.mark.slow
 def test_a_second_run_in_the_same_folder_is_refused_and_the_first_undisturbed(tiny, tmp_path):
     recipe, folder = tiny("train.epochs=1"), tmp_path / "run"
     context = clean_processes()

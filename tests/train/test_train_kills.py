@@ -104,6 +104,7 @@ def survive(recipe, tmp_path: Path, kills: int, seed: int) -> dict[str, int]:
     return sent
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_again_and_again_ends_as_if_it_had_not_been(tiny, tmp_path):
     sys.stdout.write(f"seed {SEED}\n")  # shown with a failure
     survive(tiny(*CHANGES), tmp_path, 4, SEED)

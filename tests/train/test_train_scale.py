@@ -102,6 +102,7 @@ def half_step(rank, head, backbone, config, sharded=False, checkpointing=None):
     ],
     ids=["cross-entropy", "hard pixels", "gscnn", "decoupled"],
 )
+@pytest.mark.slow
 def test_two_halves_of_a_batch_are_the_whole(head, backbone, config, sharded, tmp_path):
     loss, gradients, buffers = in_two_processes(half_step, tmp_path / "group", head, backbone, config, sharded)
     model = model_of(head, backbone)
