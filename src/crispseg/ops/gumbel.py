@@ -24,7 +24,7 @@ def gumbel_softmax(logits: Tensor, temperature: float = 1.0, generator: torch.Ge
         ValueError: if the temperature is not above 0.
 
     Example:
-        >>> gumbel_softmax(torch.tensor([[0.0, 99.0, 0.0]])).tolist()
+        >>> gumbel_softmax(torch.tensor([[0.0, 99.0, 0.0]])).round().tolist()
         [[0.0, 1.0, 0.0]]
     """
     if temperature <= 0:
