@@ -1,6 +1,6 @@
 """Processor time of networks that a user would pick, on one thread and one image; random weights.
 
-    python benchmarks/peers_speed.py [--size 360 480] [--classes 19] [--rounds 3] [--json OUT] [NAME…]
+    python benchmarks/peers_speed.py [--size 352 480] [--classes 19] [--rounds 3] [--json OUT] [NAME…]
 
 Each network runs in its best ways here: eager float32, eager float32 and bfloat16 in channels-last, and OpenVINO (f32
 and bf16) from an ONNX file of that one size. Those whose packages are not installed are left out and named.
@@ -121,7 +121,7 @@ def openvino_models(model: nn.Module, image: Tensor) -> dict[str, Callable[[obje
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="parts of the networks' names; none: all")
-    parser.add_argument("--size", nargs=2, type=int, default=(360, 480))
+    parser.add_argument("--size", nargs=2, type=int, default=(352, 480))
     parser.add_argument("--classes", type=int, default=19)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
