@@ -25,6 +25,7 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
+from machine import processor
 from playwright.sync_api import Browser, CDPSession, sync_playwright
 
 from crispseg.evaluation import evaluate
@@ -217,11 +218,6 @@ def chromium() -> str:
     if found is None:
         raise SystemExit("no Chromium found (Debian: apt-get install chromium)")
     return found
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ import os
 import platform
 import shutil
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -30,6 +29,7 @@ import cv2
 import numpy as np
 import PIL
 import torch
+from machine import commit, processor
 
 import crispseg
 from crispseg.bulk import collect_images, segment_images
@@ -67,9 +67,7 @@ def main() -> None:
         "threads": arguments.threads,
         "cores": os.cpu_count(),
         "machine": processor(),
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-        ).stdout.strip(),
+        "commit": commit(),
         "versions": {
             "python": platform.python_version(),
             **{module.__name__: module.__version__ for module in (np, cv2, PIL, torch)},
@@ -168,14 +166,6 @@ def table(results: dict) -> str:
         for name, way in results["ways"].items()
     ]
     return "\n".join(lines)
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from machine import commit
 from startup import machine
 
 import crispseg
@@ -45,8 +45,7 @@ def main() -> None:
         row = {"model": title, **measured(model.eval(), image, arguments.repeats)}
         rows.append(row)
         print(row, flush=True)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-    facts = {"machine": machine(), "commit": commit.stdout.strip(), "size_hw": SIZE_HW, "repeats": arguments.repeats}
+    facts = {"machine": machine(), "commit": commit(), "size_hw": SIZE_HW, "repeats": arguments.repeats}
     table = "| model | forward pass (s) | with all maps and gates closed (s) | ratio | spread | drawing all (s) |\n"
     table += "|---|---:|---:|---:|---:|---:|\n"
     for row in rows:

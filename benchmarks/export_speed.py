@@ -14,12 +14,12 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from machine import commit, processor
 
 import crispseg
 from crispseg.inference import ExportedModel
@@ -101,11 +101,13 @@ def summary(seconds: list[float], base: list[float]) -> dict[str, float]:
 
 
 def machine() -> dict[str, str]:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    load = f"{os.getloadavg()[0]:.0f}"
-    return {"cpu": cpu, "system": platform.platform(), "torch": torch.__version__, "commit": commit, "load": load}
+    return {
+        "cpu": processor(),
+        "system": platform.platform(),
+        "torch": torch.__version__,
+        "commit": commit(),
+        "load": f"{os.getloadavg()[0]:.0f}",
+    }
 
 
 if __name__ == "__main__":

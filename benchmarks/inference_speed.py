@@ -31,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from machine import commit, processor
 from torch import nn
 
 import crispseg
@@ -200,13 +201,11 @@ def table(rows: list[dict[str, object]]) -> str:
 
 
 def where() -> dict[str, object]:
-    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
-        "machine": f"{os.cpu_count()} cores of {model[0].split(':')[1].strip() if model else platform.processor()}",
+        "machine": f"{os.cpu_count()} cores of {processor()}",
         "threads": 1,
         "load": round(os.getloadavg()[0], 1),
-        "commit": revision,
+        "commit": commit(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
     }
 

@@ -24,7 +24,8 @@ from pathlib import Path
 
 import torch
 import uvicorn
-from bulk_rate import processor, summary, timed
+from bulk_rate import summary, timed
+from machine import commit, processor
 
 import crispseg
 from crispseg.inference.exported import is_exported
@@ -79,9 +80,7 @@ def main() -> None:
         "threads": arguments.threads,
         "cores": os.cpu_count(),
         "machine": processor(),
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-        ).stdout.strip(),
+        "commit": commit(),
     }
     print(table(results))
     if arguments.json:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from machine import processor
 from PIL import Image
 
 IMAGES = 4
@@ -118,14 +119,7 @@ def run(command: Command, folder: Path) -> Cost:
 
 def machine() -> str:
     """Cores, processor and Python."""
-    model = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        names = [
-            line.partition(":")[2].strip() for line in information.read_text().splitlines() if "model name" in line
-        ]
-        model = names[0] if names else model
-    return f"{os.cpu_count()} cores of {model}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
+    return f"{os.cpu_count()} cores of {processor()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from datetime import date
 from itertools import pairwise
 from pathlib import Path
 
+from machine import commit, processor
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results" / "training_step"
 NETWORKS = {
@@ -78,8 +80,7 @@ def record(network: str, variant: str, steps: int) -> None:
     path = RESULTS / f"{network}.json"
     path.parent.mkdir(exist_ok=True)
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
-    results[variant] = json.loads(found.stdout) | {"date": f"{date.today():%d %B %Y}", "commit": commit.strip()}
+    results[variant] = json.loads(found.stdout) | {"date": f"{date.today():%d %B %Y}", "commit": commit()}
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(network, variant, results[variant], flush=True)
 
@@ -158,9 +159,7 @@ def resident_mb() -> float:
 
 
 def machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return f"one thread of {model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}"
+    return f"one thread of {processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}"
 
 
 def page() -> str:
