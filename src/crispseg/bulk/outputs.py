@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,18 @@ from crispseg.wording import nearest_name
 if TYPE_CHECKING:
     from crispseg.inference import Prediction
 
-__all__ = ["OUTPUTS", "Output", "choose_outputs", "polygon_output"]
+__all__ = ["OUTPUTS", "Output", "choose_outputs", "chosen", "polygon_output"]
+
+
+class Named(Protocol):
+    """What is chosen by its name."""
+
+    @property
+    def name(self) -> str:
+        """That the user knows it by."""
+
+
+Part = TypeVar("Part", bound=Named)
 
 
 @dataclass(frozen=True)
@@ -82,13 +93,27 @@ def choose_outputs(names: Sequence[str]) -> tuple[Output, ...]:
         >>> [output.ending for output in choose_outputs(["overlay", "labels"])]
         ['_labels.png', '_overlay.png']
     """
-    known = [output.name for output in OUTPUTS]
+    return chosen(OUTPUTS, names, "output")
+
+
+def chosen(parts: Sequence[Part], names: Sequence[str], called: str) -> tuple[Part, ...]:
+    """Some of the parts, in their own order.
+
+    Args:
+        parts: that there are.
+        names: of at least one.
+        called: what one of them is, for the error.
+
+    Raises:
+        ConfigError: if one is unknown, or none is named.
+    """
+    known = [part.name for part in parts]
     for name in names:
         if name not in known:
-            raise ConfigError(f"no output is called {name!r}; {nearest_name(name, known)}")
+            raise ConfigError(f"no {called} is called {name!r}; {nearest_name(name, known)}")
     if not names:
-        raise ConfigError(f"no output is named; some of {', '.join(known)} expected")
-    return tuple(output for output in OUTPUTS if output.name in names)
+        raise ConfigError(f"no {called} is named; some of {', '.join(known)} expected")
+    return tuple(part for part in parts if part.name in names)
 
 
 def polygon_output(kind: str, simplify_px: float = 0.0) -> Output:

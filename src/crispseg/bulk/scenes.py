@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from crispseg.bulk.outputs import chosen
 from crispseg.bulk.rasters import SceneFile, write_map
 from crispseg.bulk.record import Record, settings_of, stamp_of
 from crispseg.bulk.run import Failure, Segmented, shard_of
@@ -27,7 +28,6 @@ from crispseg.io import atomic_write, read_label_ids, write_png
 from crispseg.io.files import remove_leftovers
 from crispseg.labels import IGNORE_INDEX, LabelSpace
 from crispseg.parsing import TextError, parse_json
-from crispseg.wording import nearest_name
 
 __all__ = ["SCENE_MAPS", "SceneMap", "choose_scene_maps", "segment_scenes"]
 
@@ -78,13 +78,7 @@ def choose_scene_maps(names: Sequence[str]) -> tuple[SceneMap, ...]:
         >>> [one.ending for one in choose_scene_maps(["confidence", "labels"])]
         ['_labels.tif', '_confidence.tif']
     """
-    known = [one.name for one in SCENE_MAPS]
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"no map of a scene is called {name!r}; {nearest_name(name, known)}")
-    if not names:
-        raise ConfigError(f"no map is named; some of {', '.join(known)} expected")
-    return tuple(one for one in SCENE_MAPS if one.name in names)
+    return chosen(SCENE_MAPS, names, "map of a scene")
 
 
 def segment_scenes(

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from crispseg.bulk.collect import VIDEO_SUFFIXES
+from crispseg.bulk.outputs import chosen
 from crispseg.bulk.record import Record, settings_of, stamp_of
 from crispseg.bulk.run import Failure, Segmented, shard_of
 from crispseg.bulk.workers import Workers
-from crispseg.errors import ConfigError, CrispsegError, DataError
+from crispseg.errors import CrispsegError, DataError
 from crispseg.extras import needed
 from crispseg.io.files import atomic_folder, atomic_write, remove_leftovers
 from crispseg.pictures.colour import Picture
-from crispseg.wording import nearest_name
 
 if TYPE_CHECKING:
     from crispseg.inference import Prediction, Predictor
@@ -56,11 +56,7 @@ def choose_video_outputs(names: Sequence[str]) -> tuple[VideoOutput, ...]:
     Raises:
         ConfigError: if one is unknown, or none is named.
     """
-    known = [output.name for output in VIDEO_OUTPUTS]
-    for name in names or [""]:
-        if name not in known:
-            raise ConfigError(f"no output of a video is called {name!r}; {nearest_name(name, known)}")
-    return tuple(output for output in VIDEO_OUTPUTS if output.name in names)
+    return chosen(VIDEO_OUTPUTS, names, "output of a video")
 
 
 def segment_videos(
