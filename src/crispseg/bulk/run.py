@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from crispseg.bulk.outputs import OUTPUTS, Output
 from crispseg.bulk.record import Record, Stamp, settings_of, stamp_of
-from crispseg.bulk.workers import Workers
 from crispseg.errors import ConfigError, DataError
 from crispseg.inference import Prediction, Predictor
 from crispseg.io.files import remove_leftovers
 from crispseg.io.images import read_image
 from crispseg.pictures.colour import Picture
+from crispseg.threads import Workers
 
 __all__ = ["Engine", "Failure", "Outcome", "Segmented", "in_threads", "segment_images", "shard_of"]
 

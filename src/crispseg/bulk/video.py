@@ -21,11 +21,11 @@ from crispseg.bulk.collect import VIDEO_SUFFIXES
 from crispseg.bulk.outputs import chosen
 from crispseg.bulk.record import Record, settings_of, stamp_of
 from crispseg.bulk.run import Failure, Segmented, shard_of
-from crispseg.bulk.workers import Workers
 from crispseg.errors import CrispsegError, DataError
 from crispseg.extras import needed
 from crispseg.io.files import atomic_folder, atomic_write, remove_leftovers
 from crispseg.pictures.colour import Picture
+from crispseg.threads import Workers
 
 if TYPE_CHECKING:
     from crispseg.inference import Prediction, Predictor

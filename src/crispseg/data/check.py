@@ -10,9 +10,7 @@ import filecmp
 import hashlib
 import logging
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -40,6 +38,7 @@ from crispseg.data.report import (
 from crispseg.errors import DataError
 from crispseg.io import image_size_hw, read_image
 from crispseg.labels import LabelSpace
+from crispseg.threads import Workers
 
 __all__ = ["data_check", "require_sound"]
 
@@ -220,14 +219,10 @@ def _look_at(
 def _inspect_all(source: SampleSource, decode: bool, threads: int | None) -> Iterator[Finding]:
     """The findings in order, by threads that are never more than a few samples ahead of the reader."""
     count = threads or min(os.cpu_count() or 1, 8)
-    with ThreadPoolExecutor(count, thread_name_prefix="data-check") as pool:
-        pending = deque[Future[Finding]]()
-        for index in range(len(source.names)):
-            pending.append(pool.submit(_inspect, source, index, decode))
-            if len(pending) > 4 * count:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+    with Workers(count) as workers:
+        yield from workers.ahead(
+            lambda index: _inspect(source, index, decode), range(len(source.names)), room=lambda _: 4 * count
+        )
 
 
 def _inspect(source: SampleSource, index: int, decode: bool) -> Finding:

@@ -7,9 +7,7 @@ here and need no copies.
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple, Protocol
 
@@ -19,6 +17,7 @@ from crispseg.evaluation.journal import Journal
 from crispseg.evaluation.records import ImageRecord, Labels, Settings
 from crispseg.evaluation.totals import Totals
 from crispseg.pictures.colour import Picture
+from crispseg.threads import Workers
 
 __all__ = ["Example", "Outcome", "ScoredSet", "Watch", "Work", "score_set"]
 
@@ -95,7 +94,11 @@ def score_set(
     done: set[str] = set()
     total = len(images.names)
     threads = workers or min(os.cpu_count() or 1, 4)
-    pending: deque[Future[Outcome]] = deque()
+
+    def waiting() -> Iterator[tuple[str, Work]]:
+        for index, name in enumerate(images.names):
+            if name not in done:
+                yield name, _prepared(images, index, only_check=bool(found) and not skip_bad)
 
     with ExitStack() as stack:
         if journal is not None:
@@ -103,35 +106,21 @@ def score_set(
                 totals.add(record)
                 done.add(record.name)
             stack.enter_context(journal)
-        finished = len(done)
-
-        def take_oldest() -> None:
-            nonlocal finished
-            outcome = pending.popleft().result()
+        pool = stack.enter_context(Workers(threads))
+        outcomes = pool.ahead(
+            lambda item: _guarded(item[1], item[0], watch),
+            waiting(),
+            room=lambda _: 2 * threads,  # no more images in memory than keep the threads busy
+        )
+        for finished, outcome in enumerate(outcomes, len(done) + 1):
             if isinstance(outcome, ImageRecord):
                 totals.add(outcome)
                 if journal is not None:
                     journal.append(outcome)
             elif outcome is not None:
                 found.extend(outcome)
-            finished += 1
             if progress is not None:
                 progress(finished, total)
-
-        pool = stack.enter_context(ThreadPoolExecutor(max_workers=threads))
-        try:
-            for index, name in enumerate(images.names):
-                if name in done:
-                    continue
-                only_check = bool(found) and not skip_bad
-                pending.append(pool.submit(_guarded, _prepared(images, index, only_check), name, watch))
-                if len(pending) > 2 * threads:  # no more images in memory than keep the threads busy
-                    take_oldest()
-            while pending:
-                take_oldest()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
         skipped = len({problem.where for problem in found})
         _raise_if_bad(found, skipped, totals.images, skip_bad=skip_bad, resumable=journal is not None)
         if journal is not None:

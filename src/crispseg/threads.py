@@ -1,4 +1,4 @@
-"""Threads before and behind the network: in order, and no further from it than memory allows.
+"""Threads before and behind whoever takes their results: in order, and no further from it than memory allows.
 
 Decoding, NumPy, OpenCV and the writers of files let other threads run while they work.
 """

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from crispseg.bulk.workers import Workers
+from crispseg.threads import Workers
 
 
 @pytest.mark.parametrize("side", ["ahead", "behind"])
