@@ -7,6 +7,7 @@ import numpy as np
 
 from crispseg import evaluation
 from crispseg.evaluation import Scores
+from crispseg.inference import Prediction
 from crispseg.io import write_png
 from crispseg.labels import LabelSpace
 from crispseg.pages.evaluation import write_pages
@@ -40,6 +41,25 @@ def random_pair(seed: int, void: float = 0.02, silent: float = 0.02) -> tuple[np
     prediction[noise > 1 - silent] = 255
     labels[rng.random(labels.shape) < void] = 255
     return prediction, labels
+
+
+class RandomImages:
+    """Data set and predictor in one: `random_pair`s whose images are their predictions."""
+
+    label_space = SPACE
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def sample(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
+        prediction, labels = random_pair(index, silent=0)
+        return np.repeat(prediction[..., None], 3, axis=2), labels, str(index)
+
+    def __call__(self, image: np.ndarray) -> Prediction:
+        return Prediction(image[..., 0], np.ones(image.shape[:2], np.float32), image, SPACE)
 
 
 def write_folders(folder: Path, images: int = 6, **options: float) -> tuple[Path, Path]:

@@ -5,14 +5,12 @@ import math
 from dataclasses import fields
 from pathlib import Path
 
-import numpy as np
 import pytest
-from label_folders import SPACE, evaluate_folders, random_pair, write_folders
+from label_folders import SPACE, RandomImages, evaluate_folders, write_folders
 
 from crispseg.errors import ConfigError
 from crispseg.evaluation import compare, evaluate, records
 from crispseg.evaluation.journal import RecordFile
-from crispseg.inference import Prediction
 from crispseg.metrics.table import DEFINITIONS, SCORES
 
 IMAGES = 4
@@ -63,23 +61,11 @@ def test_only_what_is_needed_is_counted(folders, tmp_path: Path, monkeypatch: py
 
 
 def test_a_model_is_scored_by_name_too():
-    class Images:
-        label_space = SPACE
-
-        def __len__(self) -> int:
-            return IMAGES
-
-        def sample(self, index: int):
-            prediction, labels = random_pair(index, silent=0)
-            return np.repeat(prediction[..., None], 3, axis=2), labels, str(index)
-
-        def __call__(self, image: np.ndarray) -> Prediction:
-            return Prediction(image[..., 0], np.ones(image.shape[:2], np.float32), image, SPACE)
-
-    scores = evaluate(Images(), Images(), (1,), scores=("boundary_f",), absent="one")
+    images = RandomImages(IMAGES)
+    scores = evaluate(images, images, (1,), scores=("boundary_f",), absent="one")
     assert scores.table_rows()[0] == ["class", "F (absent 1) 1 px"]
     with pytest.raises(ConfigError, match="iiou, which needs instance files"):
-        evaluate(Images(), Images(), (1,), scores=("iiou",))
+        evaluate(images, images, (1,), scores=("iiou",))
 
 
 def stop(done: int, total: int) -> None:

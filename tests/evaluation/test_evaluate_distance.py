@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from label_folders import SPACE, evaluate_folders, random_pair, write_folders
+from label_folders import SPACE, RandomImages, evaluate_folders, random_pair, write_folders
 
 from crispseg.errors import ConfigError
 from crispseg.evaluation import compare, evaluate
 from crispseg.evaluation.journal import RecordFile
-from crispseg.inference import Prediction
 
 IMAGES, FACTORS, MARGIN = 6, (0, 1, 2, 50), 2
 CROPS = {"crop_factors_px": FACTORS, "crop_margin_px": MARGIN}
@@ -52,20 +51,8 @@ def test_iou_in_each_crop_is_that_of_the_pixels_there(tmp_path: Path):
 
 
 def test_a_model_is_scored_at_distance_too():
-    class Images:
-        label_space = SPACE
-
-        def __len__(self) -> int:
-            return IMAGES
-
-        def sample(self, index: int):
-            prediction, labels = random_pair(index, silent=0)
-            return np.repeat(prediction[..., None], 3, axis=2), labels, str(index)
-
-        def __call__(self, image: np.ndarray) -> Prediction:
-            return Prediction(image[..., 0], np.ones(image.shape[:2], np.float32), image, SPACE)
-
-    scores = evaluate(Images(), Images(), (1,), crop_factors_px=(2,), crop_margin_px=MARGIN)
+    images = RandomImages(IMAGES)
+    scores = evaluate(images, images, (1,), crop_factors_px=(2,), crop_margin_px=MARGIN)
     np.testing.assert_allclose(list(scores.distance_iou[2].values()), expected_iou(2, silent=0), rtol=1e-12)
 
 
