@@ -63,7 +63,17 @@ def read_text(path: str | os.PathLike[str], max_bytes: int = MAX_JSON_BYTES) -> 
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise TextError(f"is not UTF-8 text (byte {error.start} is {data[error.start]:#04x})") from error
+        raise TextError(f"is not UTF-8 text ({_encoding_in_words(data, error.start)}); save it as UTF-8") from error
+
+
+def _encoding_in_words(data: bytes, at: int) -> str:
+    """Where a text is not UTF-8, and what it probably is: an editor of Windows wrote it."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "it begins as UTF-16 does"
+    line = data.count(b"\n", 0, at) + 1
+    text = data[data.rfind(b"\n", 0, at) + 1 :].split(b"\n")[0].decode("cp1252", errors="replace").strip()
+    guess = f": Latin-1 by its looks, where it says {text:.60}" if text.isprintable() else ""
+    return f"line {line}, byte {at} is {data[at]:#04x}{guess}"
 
 
 def parse_yaml(text: str) -> Any:
@@ -238,6 +248,8 @@ def _one_line(error: yaml.YAMLError) -> str:
         return f"is not YAML: character {error.position} is {error.character:#04x}, which no text holds"
     problem = getattr(error, "problem", None) or str(error)
     mark = getattr(error, "problem_mark", None)
+    if mark is not None and "'\\t'" in problem:
+        return f"is not YAML: line {mark.line + 1} has a tab where YAML takes spaces alone; put spaces in its place"
     where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
     return "is not YAML: " + " ".join(f"{problem}{where}".split())
 

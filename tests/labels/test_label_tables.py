@@ -77,8 +77,25 @@ def test_unknown_tables(name, message):
         ("classes: [a", "is not YAML"),
         ("- a\n- b", "mapping with 'classes'"),
         ("", "mapping with 'classes'"),
-        ("klasses: [a, b]", "unknown keys"),
-        ("classes: [a]", "1 classes found"),
+        ("klasses: [a, b]", "unknown key 'klasses'; did you mean 'classes'"),
+        ("classes: [{name: a, ids: [0]}]", "its only class and has id 0; name both"),
+        ("classes: [background]", "its only class and a background; name both"),
+        ("classes: [yes, no]", 'class 0 is true, a name expected: .*write it in quotes, as in "yes"'),
+        ("classes: [a, {name: off}]", 'the name of class 1 is false, .*as in "no"'),
+        ("classes: [0, 1]", 'class 0 is 0, a text expected; write it in quotes, as in "0"'),
+        ("classes:\n- a\n-", "class 1 is empty"),
+        ("classes: {0: a, 1: b}", "must be a list of classes.*dict found"),
+        ("names: [a, b]", "'names' found where 'classes' was expected"),
+        ("classes: [{name: a, color: [1, 2, 3]}, b]", "unknown key 'color'; it is spelled 'colour' here"),
+        ("classes: [{name: a, id: 1}, b]", "'id'; it is spelled 'ids' here"),
+        ("classes: [{name: a, ids: 1}, b]", r"1 found, .*; write \[1\]"),
+        ("classes: [{name: a, nmae: c}, b]", "did you mean 'name'"),
+        ("classes: [{ids: [1]}, b]", "it has no 'name'"),
+        ('classes: [{name: a, colour: "#ff8000"}, b]', r"write \[255, 128, 0\]"),
+        ("classes:\n- name: a\n  colour: #ff8000\n- b", "nothing found, for # begins a comment"),
+        ("classes: [{name: a, colour: [1.0, 0.5, 0.0]}, b]", "three whole numbers in 0–255"),
+        ("classes:\n\t- a", "line 2 has a tab where YAML takes spaces alone"),
+        ("classes:\n- name: a\n\tids: [0]", "line 3 has a tab"),
         ("classes: [{name: a, ids: [x]}, b]", "a list of whole numbers"),
         ("classes: [{name: a, colour: [1, 2]}, b]", "three values"),
     ],
@@ -89,3 +106,33 @@ def test_broken_tables_are_named(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message) as caught:
         label_space(path)
     assert "table" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            "classes:\n- gr\u00fcn\n".encode("latin-1"),
+            "line 2, byte 13 is 0xfc: Latin-1 by its looks.*save it as UTF-8",
+        ),
+        ("classes: [a, b]".encode("utf-16"), "it begins as UTF-16 does.*save it as UTF-8"),
+    ],
+)
+def test_other_encodings_are_named(tmp_path, data, message):
+    path = tmp_path / "table.yaml"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match=message):
+        label_space(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"), [("classes: [crack]", (1,)), ("classes: [{name: crack, ids: [255]}]", (255,))]
+)
+def test_one_class_stands_against_a_background_and_it_is_said(tmp_path, caplog, text, ids):
+    path = tmp_path / "table.yaml"
+    path.write_text(text)
+    with caplog.at_level("INFO", logger="crispseg"):
+        space = label_space(path)
+    assert [(entry.name, entry.ids) for entry in space.classes] == [("background", (0,)), ("crack", ids)]
+    assert "'crack'" in caplog.text
+    assert "against a background (id 0)" in caplog.text

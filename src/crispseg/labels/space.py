@@ -5,6 +5,7 @@ Labels are train ids, uint8 or int64, with 255 = ignore, everywhere.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.errors import ConfigError
+from crispseg.wording import nearest_name, some
 
 __all__ = ["IGNORE_INDEX", "LabelClass", "LabelSpace"]
 
@@ -191,11 +193,22 @@ class LabelSpace:
         """
         if not isinstance(values, Mapping):
             raise ConfigError(f"{source}: {type(values).__name__} found where a mapping with 'classes' was expected")
-        if unknown := set(values) - set(_TABLE_KEYS):
-            raise ConfigError(f"{source}: unknown keys {sorted(map(str, unknown))}; known: {', '.join(_TABLE_KEYS)}")
+        if "classes" not in values and (instead := next((key for key in _CLASSES_ELSEWHERE if key in values), None)):
+            raise ConfigError(
+                f"{source}: {instead!r} found where 'classes' was expected: write a list of names in the order of "
+                "their ids, as in 'classes: [background, crack]'"
+            )
+        if unknown := sorted(map(str, set(values) - set(_TABLE_KEYS))):
+            raise ConfigError(
+                f"{source}: unknown key {some(map(repr, unknown))}; {_meant_key(unknown[0], _TABLE_KEYS)}"
+            )
         entries, ignored = values.get("classes"), values.get("ignored_classes", [])
         if not isinstance(entries, list) or not entries:
-            raise ConfigError(f"{source}: 'classes' must be a list of classes, each with a name")
+            found = "" if entries is None else f"; {type(entries).__name__} found"
+            raise ConfigError(
+                f"{source}: 'classes' must be a list of classes, each with a name, as in 'classes: [background, crack]'"
+                f"{found}"
+            )
         if not isinstance(ignored, list) or not all(isinstance(entry, Mapping) and "ids" in entry for entry in ignored):
             raise ConfigError(f"{source}: 'ignored_classes' must be a list of classes, each with a name and ids")
         if len(entries) > IGNORE_INDEX:
@@ -216,33 +229,69 @@ _CLASS_KEYS = ("name", "colour", "ids", "category", "has_instances")
 
 def _label_class(entry: Any, index: int, source: str) -> LabelClass:
     """A class from its plain values, or from its name alone."""
-    if isinstance(entry, str):
-        entry = {"name": entry}
-    if not isinstance(entry, Mapping) or "name" not in entry or set(entry) - set(_CLASS_KEYS):
-        raise ConfigError(
-            f"{source}: class {index} must have 'name' and may have 'colour', 'ids', 'category' and 'has_instances'; "
-            f"{entry!r:.200}"
-        )
+    what = f"{source}: class {index}"
+    if not isinstance(entry, Mapping):
+        entry = {"name": _text(entry, what)}
+    if unknown := [str(key) for key in entry if key not in _CLASS_KEYS]:
+        raise ConfigError(f"{what}: unknown key {some(map(repr, unknown))}; {_meant_key(unknown[0], _CLASS_KEYS)}")
+    if "name" not in entry:
+        raise ConfigError(f"{what}: it has no 'name'; {entry!r:.100} found, as in {{name: crack, ids: [1]}} expected")
     name, category = _text(entry["name"], f"{source}: the name of class {index}"), entry.get("category")
-    colour = _whole_numbers(entry.get("colour", list(_made_up_colour(index))), f"{source}: colour of {name!r}")
-    if len(colour) != 3 or not all(0 <= v <= 255 for v in colour):
-        raise ConfigError(f"{source}: colour of {name!r} is {colour}, three values in 0–255 expected")
+    colour = _colour(entry.get("colour", list(_made_up_colour(index))), f"{source}: colour of {name!r}")
     if not isinstance(category, str | None):
         raise ConfigError(f"{source}: category of {name!r} is {category!r}, a name expected")
     if not isinstance(has_instances := entry.get("has_instances", False), bool):
         raise ConfigError(f"{source}: has_instances of {name!r} is {has_instances!r}, true or false expected")
     ids = _whole_numbers(entry.get("ids", [index]), f"{source}: ids of {name!r}")
-    return LabelClass(name, (colour[0], colour[1], colour[2]), ids, category, has_instances)
+    return LabelClass(name, colour, ids, category, has_instances)
+
+
+_CLASSES_ELSEWHERE = ("names", "labels", "categories", "class_names")  # as YOLO, LabelMe, COCO and others call them
+_KEYS_ELSEWHERE = {"color": "colour", "rgb": "colour", "id": "ids", "value": "ids", "values": "ids", "label": "name"}
+
+
+def _meant_key(found: str, known: tuple[str, ...]) -> str:
+    """The key that was meant, by its customary other name or by its letters."""
+    meant = _KEYS_ELSEWHERE.get(found.lower())
+    return f"it is spelled {meant!r} here" if meant in known else nearest_name(found, known)
+
+
+def _colour(value: Any, what: str) -> tuple[int, int, int]:
+    """Three values in 0–255; of a text such as ``#ff0000`` the message says which."""
+    if isinstance(value, str) and (digits := _HEXADECIMAL.fullmatch(value.strip())):
+        meant = [int(digits[1][at : at + 2], 16) for at in (0, 2, 4)]
+        raise ConfigError(f"{what}: {value!r} found, three numbers in 0–255 expected; write {meant}")
+    if value is None:
+        raise ConfigError(f"{what}: nothing found, for # begins a comment in YAML; write three numbers, [255, 0, 0]")
+    if isinstance(value, list | tuple) and any(type(part) is float for part in value):
+        raise ConfigError(f"{what}: {value!r:.100} found, three whole numbers in 0–255 expected, as in [255, 128, 0]")
+    numbers = _whole_numbers(value, what)
+    if len(numbers) != 3 or not all(0 <= v <= 255 for v in numbers):
+        raise ConfigError(f"{what} is {numbers}, three values in 0–255 expected")
+    return numbers[0], numbers[1], numbers[2]
+
+
+_HEXADECIMAL = re.compile(r"#?([0-9a-fA-F]{6})(?:[0-9a-fA-F]{2})?")
 
 
 def _text(value: Any, what: str) -> str:
+    if isinstance(value, bool):
+        raise ConfigError(
+            f"{what} is {str(value).lower()}, a name expected: YAML reads yes, no, on, off, true and false as truth "
+            f'values; write it in quotes, as in "{"yes" if value else "no"}"'
+        )
+    if value is None:
+        raise ConfigError(f"{what} is empty, a text expected; write a name")
     if not isinstance(value, str):
-        raise ConfigError(f"{what} is {value!r:.100}, a text expected; write it in quotes")
+        quoted = f', as in "{value}"' if type(value) in (int, float) else ""
+        raise ConfigError(f"{what} is {value!r:.100}, a text expected; write it in quotes{quoted}")
     return value
 
 
 def _whole_numbers(values: Any, what: str) -> tuple[int, ...]:
     """A list of them; neither the digits of a text nor booleans, which Python takes for numbers."""
+    if type(values) is int:
+        raise ConfigError(f"{what}: {values} found, a list of whole numbers expected; write [{values}]")
     if not isinstance(values, list | tuple) or not all(type(value) is int for value in values):
         raise ConfigError(f"{what}: {values!r:.100} found, a list of whole numbers as in [0, 7] expected")
     return tuple(values)

@@ -78,6 +78,8 @@ def open_layout(config: DataConfig, split: str) -> tuple[SampleSource, LabelSpac
         DataError: if the root is missing or empty, or images and label files do not pair.
     """
     complete = completed_options(config)
+    if complete.labels is not None:
+        label_space(complete.labels)  # what is wrong with it is said whether the files are there or not
     return LAYOUTS[config.layout](complete, split, **complete.options)
 
 
