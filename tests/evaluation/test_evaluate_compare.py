@@ -55,6 +55,7 @@ def plain_scores(predictions: list[np.ndarray], labels: list[np.ndarray]) -> np.
     return np.array([[np.mean(row), *row] for row in rows])
 
 
+@pytest.mark.slow
 def test_intervals_are_those_of_drawing_images_one_by_one(runs: Path):
     result = compare([runs / "plain", runs / "better"], resamples=2000, seed=3)
     labels = [random_pair(index)[1] for index in range(IMAGES)]

@@ -95,6 +95,7 @@ def test_a_model_without_values_counts_like_one_with(head):
     assert all(tensor.is_meta for tensor in hollow.state_dict().values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["test_vit", "test_convnext", "test_maxvit"])
 def test_every_family_of_backbones_is_counted(backbone):
     description = describe(create_model("fcn", backbone=backbone, num_classes=2, channels=8), (70, 50))
@@ -134,6 +135,7 @@ def test_released_networks_numbers(head, backbone, parameters_m, gmacs, outside)
     assert description.gmacs + outside == pytest.approx(gmacs, rel=0.005)
 
 
+@pytest.mark.slow
 def test_a_large_image_costs_no_memory():
     model = create_model("gscnn", backbone="test_resnet", num_classes=2, channels=16)
     small, large = describe(model, (1024, 2048)).gmacs, describe(model, (16384, 16384)).gmacs

@@ -33,6 +33,7 @@ def outcome(tmp_path_factory):
     return json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_a_pushed_model_comes_back_bit_for_bit(outcome):
     assert outcome["address"] == f"{outcome['hub']}/someone/streets"
     assert outcome["files"] == [".gitattributes", "README.md", "card.json", "weights.safetensors"]

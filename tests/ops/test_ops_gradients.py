@@ -136,6 +136,7 @@ def test_canny_follows_a_long_edge_to_its_end_and_each_image_by_itself():
         assert torch.equal(edges[1, 0].bool(), expected)
 
 
+@pytest.mark.slow
 def test_canny_exports_with_the_same_result_at_every_size():
     class Canny(torch.nn.Module):
         def forward(self, images):

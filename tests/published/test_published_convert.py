@@ -141,6 +141,7 @@ def test_every_kind_of_file(kind, state, tmp_path):
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
+@pytest.mark.slow
 def test_the_number_of_classes_is_read_from_the_file(tmp_path):
     torch.save(random_state(NAME, num_classes=11), tmp_path / "camvid.pth")
     model = convert(tmp_path / "camvid.pth", NAME)

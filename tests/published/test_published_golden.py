@@ -12,12 +12,9 @@ from released_files import PUBLISHED, formula_state, images_of, needs_published,
 
 from crispseg.published import NETWORKS, convert
 
+pytestmark = pytest.mark.slow  # networks of full size: seconds each
+
 WITH_OUTPUTS = ["deeplabv3plus_r50", "decoupled_deeplabv3plus_r50", "gscnn_wrn38", "gff_deeplabv3plus_wrn38"]
-
-
-def slow_if_wide(names):
-    """WideResNet-38 has 137 million values: seconds each, and gigabytes."""
-    return [pytest.param(name, marks=pytest.mark.slow if "wrn38" in name else ()) for name in names]
 
 
 def output_of(state, path, image):
@@ -31,7 +28,7 @@ def output_of(state, path, image):
 
 
 @needs_published
-@pytest.mark.parametrize("name", slow_if_wide(WITH_OUTPUTS))
+@pytest.mark.parametrize("name", WITH_OUTPUTS)
 def test_outputs_are_the_released_networks(name, tmp_path):
     released = np.load(PUBLISHED / "golden" / f"{name}.npz")
     logits, edges = output_of(formula_state(shapes_of(name)), tmp_path / "file.pth", released["image"])
@@ -42,7 +39,7 @@ def test_outputs_are_the_released_networks(name, tmp_path):
         np.testing.assert_allclose(edges, released["edge_probability"], rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", slow_if_wide(NETWORKS))
+@pytest.mark.parametrize("name", NETWORKS)
 def test_outputs_are_those_of_a_second_implementation(name, tmp_path):
     """Other sizes than the files', odd ones, and no need of the files."""
     image = np.random.default_rng(1).integers(0, 256, (97, 131, 3), dtype=np.uint8)
@@ -74,7 +71,6 @@ print(kilobytes("VmHWM") - before)
 """
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux' /proc")
 @pytest.mark.parametrize("bits", [16, 32])
 def test_a_conversion_takes_less_than_three_times_the_files_size(bits, tmp_path):

@@ -16,6 +16,7 @@ def cost(name):
     return counted.inference_parameters / 1e6, counted.gmacs
 
 
+@pytest.mark.slow
 # Decoupled, table 2a, "FLOPS" (multiply-adds): the baseline, and what the module adds to it.
 @pytest.mark.parametrize(
     ("network", "baseline", "added"),
@@ -50,6 +51,7 @@ def test_the_baselines_of_decoupled_differ_from_it_by_the_module_alone(row):
     assert ours.model.model_copy(update={"head": "deeplabv3plus"}) == baseline.model
 
 
+@pytest.mark.slow
 def test_gffs_networks_cost_what_its_table_says():
     """GFF, table 3: 65.6 M parameters for PSPNet; DFP adds 25.4 GFLOPs, two to a multiply-add, and 0.8 M."""
     (plain, _), (_, gff), (_, dense) = (cost(f"gff/{row}") for row in ("table1_pspnet", "table1_gff", "table2_gff_dfp"))

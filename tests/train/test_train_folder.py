@@ -77,6 +77,7 @@ def test_a_second_run_in_the_same_folder_is_refused_and_the_first_undisturbed(ti
     assert not (folder / ".lock").exists()
 
 
+@pytest.mark.slow
 def test_resume_begins_where_there_is_no_run(stopped, tmp_path):
     """As the line for Slurm has it, for every start; a kill may have left a folder with a lock and half a recipe."""
     recipe, folder = stopped
@@ -126,6 +127,7 @@ def test_a_run_without_its_recipe_is_not_overwritten(stopped, run):
     assert (run / "checkpoints" / "last.ckpt").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["lost", "broken"])
 def test_the_best_of_what_follows_counts_where_best_ckpt_is_lost(stopped, run, caplog, damage):
     best = run / "checkpoints" / "best.ckpt"
@@ -168,6 +170,7 @@ def test_a_finished_run_without_its_best_checkpoint_exports_what_it_ended_with(s
     assert all(torch.equal(exported[key], averaged[key]) for key in averaged)
 
 
+@pytest.mark.slow
 def test_a_full_disk_at_the_end_costs_no_training(stopped, run, monkeypatch):
     save = run_module.save_model
 
@@ -256,6 +259,7 @@ CONTENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", CONTENTS)
 def test_a_whole_file_of_something_else_is_refused_in_one_line(stopped, run, problem):
     last = run / "checkpoints" / "last.ckpt"

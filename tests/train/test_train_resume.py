@@ -7,6 +7,8 @@ from crispseg.errors import ConfigError, TrainingInterrupted, WeightsError
 from crispseg.train import fit
 from crispseg.train.task import SegmentationTask
 
+pytestmark = pytest.mark.slow  # whole trainings: seconds each
+
 # 4 batches and 2 validation images per epoch, 2 epochs
 VARIANTS = {
     "plain": [],

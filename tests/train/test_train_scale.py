@@ -144,6 +144,7 @@ def unlike_halves(rank):
     return alone.item() / 2
 
 
+@pytest.mark.slow
 def test_without_the_shared_count_the_loss_would_differ(tmp_path):
     model = model_of("gff", "resnet10t")
     whole = step(model, build_loss("segmentation", LossConfig(), CLASSES), *batch())

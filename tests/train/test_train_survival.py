@@ -17,12 +17,13 @@ from crispseg.train import fit
 from crispseg.train.checkpoint_files import AtomicCheckpointIO, is_whole
 from crispseg.train.checkpoints import Checkpoints
 
+pytestmark = pytest.mark.slow  # whole trainings: seconds each
+
 
 def files_in(folder):
     return sorted(entry.name for entry in (folder / "checkpoints").iterdir())
 
 
-@pytest.mark.slow
 def test_a_run_that_is_killed_ten_times_ends_as_if_it_had_not_been(tiny, tmp_path):
     recipe = tiny("train.epochs=40", "train.save_every_steps=3", "train.validate_every=8")
     fit(recipe, tmp_path / "whole", progress=False)
