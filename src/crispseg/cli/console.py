@@ -29,6 +29,7 @@ __all__ = [
     "out_console",
     "print_error",
     "print_table",
+    "print_warning",
     "show_log",
 ]
 
@@ -59,6 +60,11 @@ def error_console() -> Console:
 def print_error(message: str) -> None:
     """One ``error: …`` line on stderr, red on a terminal, never broken to the terminal's width."""
     error_console().print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)
+
+
+def print_warning(message: str) -> None:
+    """One ``warning: …`` line on stderr, yellow on a terminal, never broken to the terminal's width."""
+    error_console().print(Text.assemble(("warning: ", "bold yellow"), printable(message)), soft_wrap=True)
 
 
 def print_table(console: Console, table: Table) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crispseg.cli.console import make_progress, out_console, print_table
+from crispseg.cli.console import make_progress, out_console, print_table, print_warning
 from crispseg.cli.plugin import with_plugins
 from crispseg.errors import ConfigError
 
@@ -116,6 +116,10 @@ def preview(
         raise ConfigError(f"--out {out}: a name that ends in .png was expected")
     config = _data_section(root, layout, labels, recipe, set_).model_copy(update={"cache": False})
     dataset = build_dataset(config, split, augment=True, seed=seed)
+    from crispseg.data.plausible import odd_samples
+
+    for odd in odd_samples({split: dataset.source}, dataset.label_space):
+        print_warning(odd.detail)
     shown = min(count, len(dataset))
     indices = [round(step * (len(dataset) - 1) / max(shown - 1, 1)) for step in range(shown)]
     write_png(out, _sheet(dataset, indices))
@@ -184,8 +188,10 @@ def _classes_table(report: DataReport) -> Table:
 
 def _print_problems(report: DataReport) -> None:
     console = out_console()
+    for warning in report.warnings:
+        print_warning(warning.detail)
     if report.sound:
-        console.print("nothing is wrong", style="green")
+        console.print("nothing is wrong" + ", but see above" * bool(report.warnings), style="green")
         return
     details: dict[str, list[str]] = {}
     for problem in report.problems:

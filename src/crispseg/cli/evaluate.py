@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from crispseg.cli.console import print_warning
 from crispseg.cli.model import Compile, Device, ScoredPrecision
 from crispseg.cli.score import score as score_masks
 from crispseg.cli.scoring import (
@@ -145,6 +146,7 @@ def _of_model(
 
     from crispseg.cli.model import open_model
     from crispseg.data.labelled import open_labelled
+    from crispseg.data.plausible import odd_samples
     from crispseg.evaluation import evaluate as score
     from crispseg.inference import Predictor
     from crispseg.inference.fingerprint import fingerprint
@@ -152,6 +154,8 @@ def _of_model(
     network = open_model(model, computing.device, computing.precision)
     recipe = data_recipe(model, _trained_recipe(model, network), data, layout, overrides)
     dataset = open_labelled(recipe.data, split)
+    for odd in odd_samples({recipe.data.own_split(split): dataset.source}, dataset.label_space):
+        print_warning(odd.detail)
     options = recipe.evaluate
     predictor = Predictor(
         network,

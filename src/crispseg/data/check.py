@@ -10,18 +10,29 @@ import filecmp
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from crispseg.config import DataConfig
 from crispseg.data.fingerprint import fingerprint, found_once
 from crispseg.data.layouts import open_layout, split_parts
+from crispseg.data.plausible import RawPixels, odd_values, sampled_values
 from crispseg.data.problems import Problem, problems_in_words
-from crispseg.data.records import FileSource, SampleSource, SizesDifferError, UnknownIdsError
+from crispseg.data.records import (
+    FileSource,
+    SampleSource,
+    SizesDifferError,
+    UnknownIdsError,
+    pixels_by_value,
+    train_ids,
+)
 from crispseg.data.report import (
     BROKEN,
     KINDS,
@@ -38,6 +49,7 @@ from crispseg.data.report import (
 from crispseg.errors import DataError
 from crispseg.io import image_size_hw, read_image
 from crispseg.labels import LabelSpace
+from crispseg.plausibility import Oddity
 from crispseg.threads import Workers
 
 __all__ = ["data_check", "require_sound"]
@@ -46,7 +58,7 @@ Progress = Callable[[int, int], object]
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 1  # of what is looked at; goes into the fingerprint
+_FORMAT = 2  # of what is looked at; goes into the fingerprint
 
 
 def data_check(
@@ -76,10 +88,11 @@ def data_check(
         (True, [('train', 2, (32, 48)), ('val', 1, (32, 48))])
     """
     opened = _open(config, _parts(splits or (config.train_split, config.val_split)))
-    reports, problems = _look_at(opened, True, threads, progress)
+    found = _look_at(opened, True, threads, progress)
     table = opened.label_space
+    name = None if table is None else table.name
     return DataReport(
-        config.layout, config.root, None if table is None else table.name, opened.class_names, reports, problems
+        config.layout, config.root, name, opened.class_names, found.reports, found.problems, found.warnings
     )
 
 
@@ -124,19 +137,32 @@ def require_sound(config: DataConfig, *, threads: int | None = None, progress: P
     def look() -> str:
         if decode:
             logger.info("checking %d files once; data.check=headers skips it", len(files))
-        _, problems = _look_at(opened, decode, threads, progress)
+        _, problems, warnings = _look_at(opened, decode, threads, progress)
         if problems:
             if len(problems) == 1:
                 raise DataError(problems[0].detail)
             raise DataError(f"{config.root} (layout {config.layout}): {problems_in_words(problems)}")
-        return f"nothing was wrong with {len(files)} files of {config.root}, layout {config.layout}\n"
+        sound = f"nothing was wrong with {len(files)} files of {config.root}, layout {config.layout}"
+        return "\n".join([sound, *(f"{_WARNING}{warning.detail}" for warning in warnings)]) + "\n"
 
     if not decode:
-        look()
+        _repeat_warnings(look())
         return
     table = opened.label_space and opened.label_space.to_dict()
     name = f"data-check-{fingerprint(files, _FORMAT, config.layout, table)}.txt"
-    found_once(name, config.index_cache, "the result of the data check", find=look, read=_read, write=_write)
+    _repeat_warnings(
+        found_once(name, config.index_cache, "the result of the data check", find=look, read=_read, write=_write)
+    )
+
+
+_WARNING = "warning: "
+
+
+def _repeat_warnings(text: str) -> None:
+    """Every run says them, also those that find the result of an earlier one."""
+    for line in text.splitlines():
+        if line.startswith(_WARNING):
+            logger.warning(line)
 
 
 def _read(path: Path) -> str | None:
@@ -189,11 +215,17 @@ def _files(sources: dict[str, SampleSource]) -> list[tuple[str, Path]]:
     ]
 
 
-def _look_at(
-    opened: _Opened, decode: bool, threads: int | None, progress: Progress | None
-) -> tuple[tuple[SplitReport, ...], tuple[Problem, ...]]:
-    """What every split holds, and all that is wrong, the kinds that hide others first."""
+class _Found(NamedTuple):
+    """What every split holds, all that is wrong, the kinds that hide others first, and what looks odd."""
+
+    reports: tuple[SplitReport, ...]
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+
+
+def _look_at(opened: _Opened, decode: bool, threads: int | None, progress: Progress | None) -> _Found:
     problems = list(opened.problems)
+    raw_pixels: dict[str, Counter[int]] = {}
     first_seen: dict[bytes, tuple[str, str]] = {}  # digest of the pixels → split and sample
     reports = []
     total, done = sum(len(source.names) for source in opened.sources.values()), 0
@@ -211,9 +243,21 @@ def _look_at(
                 progress(done, total)
         problems += tally.problems()
         reports.append(tally.report())
+        raw_pixels[split] = tally.raw_pixels
     if not decode:
         problems += _shared_by_name(opened.sources)
-    return tuple(reports), tuple(sorted(problems, key=lambda problem: KINDS.index(problem.kind)))
+    odd = _odd_labels(opened, raw_pixels if decode else None, {problem.kind for problem in problems})
+    problems += [Problem(found.kind, "", found.detail) for found in odd if found.refuses]
+    warnings = tuple(Problem(found.kind, "", found.detail) for found in odd if not found.refuses)
+    return _Found(tuple(reports), tuple(sorted(problems, key=lambda problem: KINDS.index(problem.kind))), warnings)
+
+
+def _odd_labels(opened: _Opened, raw_pixels: RawPixels | None, wrong: set[str]) -> list[Oddity]:
+    """What the values of the label files say: of all, or of some; nothing where some could not be read."""
+    if opened.label_space is None or BROKEN in wrong:
+        return []
+    found = sampled_values(opened.sources) if raw_pixels is None else raw_pixels
+    return odd_values(found, opened.label_space)
 
 
 def _inspect_all(source: SampleSource, decode: bool, threads: int | None) -> Iterator[Finding]:
@@ -230,11 +274,29 @@ def _inspect(source: SampleSource, index: int, decode: bool) -> Finding:
         size_hw = source.check_headers(index) if isinstance(source, FileSource) else source.size_hw(index)
         if not decode:
             return Finding(size_hw)
-        image, labels, _ = source.sample(index)
+        if isinstance(source, FileSource):
+            image, raw = source.raw_sample(index)
+            raw_pixels = pixels_by_value(raw)
+            id_pixels = _by_train_id(raw_pixels, raw, source, index)
+        else:
+            image, labels, _ = source.sample(index)
+            raw_pixels, id_pixels = {}, np.bincount(labels.ravel(), minlength=256)
     except DataError as error:
         return _refused(source, index, decode, error)
     digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16, key=repr(image.shape).encode()).digest()
-    return Finding(size_hw, id_pixels=np.bincount(labels.ravel(), minlength=256), digest=digest)
+    return Finding(size_hw, id_pixels=id_pixels, digest=digest, raw_pixels=raw_pixels)
+
+
+def _by_train_id(
+    raw_pixels: Mapping[int, int], raw: npt.NDArray[np.uint16], source: FileSource, index: int
+) -> npt.NDArray[np.int64]:
+    """Pixels by train id, (256,), from those by raw id, of which there are few."""
+    translated = source.label_space.lookup[[*raw_pixels]]
+    if raw_pixels and translated.min() < 0:
+        train_ids(raw, source.label_space, str(source.records[index].labels))  # says which
+    id_pixels = np.zeros(256, dtype=np.int64)
+    np.add.at(id_pixels, translated, [*raw_pixels.values()])
+    return id_pixels
 
 
 def _refused(source: SampleSource, index: int, decode: bool, first: DataError) -> Finding:
@@ -249,8 +311,10 @@ def _refused(source: SampleSource, index: int, decode: bool, first: DataError) -
         of_pair = [first] if isinstance(first, SizesDifferError) else []
         errors = [*of_pair, *filter(None, alone)] or errors
     size_hw = source.size_hw(index) if all(isinstance(error, UnknownIdsError) for error in errors) else None
-    unknown = next((error.counts for error in errors if isinstance(error, UnknownIdsError)), {})
-    return Finding(size_hw, tuple(Fault(_kind(error), str(error)) for error in errors), unknown)
+    of_ids = next((error for error in errors if isinstance(error, UnknownIdsError)), None)
+    unknown, raw_pixels = ({}, {}) if of_ids is None else (of_ids.counts, of_ids.raw_pixels)
+    faults = tuple(Fault(_kind(error), str(error)) for error in errors)
+    return Finding(size_hw, faults, unknown, raw_pixels=raw_pixels)
 
 
 def _error(*steps: Callable[[], object]) -> DataError | None:

@@ -16,7 +16,16 @@ from crispseg.io import MAX_PIXELS, image_size_hw, read_image
 from crispseg.labels import LabelSpace
 from crispseg.wording import some
 
-__all__ = ["FileSource", "Record", "Sample", "SampleSource", "SizesDifferError", "UnknownIdsError", "train_ids"]
+__all__ = [
+    "FileSource",
+    "Record",
+    "Sample",
+    "SampleSource",
+    "SizesDifferError",
+    "UnknownIdsError",
+    "pixels_by_value",
+    "train_ids",
+]
 
 
 class Sample(NamedTuple):
@@ -69,11 +78,15 @@ class UnknownIdsError(DataError):
     Args:
         message: for the user.
         counts: pixels by id; lost when a loader's worker hands the error over, which keeps messages only.
+        raw_pixels: the same of all ids in the file.
     """
 
-    def __init__(self, message: str, counts: Mapping[int, int] | None = None) -> None:
+    def __init__(
+        self, message: str, counts: Mapping[int, int] | None = None, raw_pixels: Mapping[int, int] | None = None
+    ) -> None:
         super().__init__(message)
         self.counts = dict(counts or {})
+        self.raw_pixels = dict(raw_pixels or {})
 
 
 class FileSource:
@@ -109,11 +122,25 @@ class FileSource:
         Raises:
             DataError: if one is broken, their sizes differ, or the labels hold ids outside the table.
         """
+        image, raw = self.raw_sample(index)
+        record = self.records[index]
+        return Sample(image, train_ids(raw, self.label_space, str(record.labels)), record.name)
+
+    def raw_sample(self, index: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
+        """Image and raw ids, before the table is asked.
+
+        Raises:
+            DataError: if a file is broken, or their sizes differ.
+        """
         record = self.records[index]
         image = read_image(record.image, self.max_pixels)
         raw = self.label_format.read(record.labels, self.max_pixels)
         _check_sizes(record, (image.shape[0], image.shape[1]), (raw.shape[0], raw.shape[1]))
-        return Sample(image, train_ids(raw, self.label_space, str(record.labels)), record.name)
+        return image, raw
+
+    def raw_labels(self, index: int) -> npt.NDArray[np.uint16]:
+        """(H, W) raw ids of the label file alone."""
+        return self.label_format.read(self.records[index].labels, self.max_pixels)
 
     def labels(self, index: int) -> npt.NDArray[np.uint8]:
         """Read the label file alone.
@@ -158,16 +185,29 @@ def train_ids(raw: npt.NDArray[np.uint16], label_space: LabelSpace, source: str 
     """
     translated = label_space.lookup[raw]
     if translated.size and translated.min() < 0:
-        values, counts = np.unique(raw[translated < 0], return_counts=True)
-        unknown = dict(zip(values.tolist(), counts.tolist(), strict=True))
+        found = pixels_by_value(raw)
+        unknown = {value: count for value, count in found.items() if label_space.lookup[value] < 0}
         listed = some(unknown.items(), 8, lambda entry: f"{entry[0]} ({entry[1]} px)")
         known = sorted({*label_space.ignore_ids, *(raw_id for entry in label_space.classes for raw_id in entry.ids)})
         raise UnknownIdsError(
             f"{source}: ids outside the label table {label_space.name!r}: {listed}; it knows {_ranges(known)} "
             "and 255; add them to the table, to a class or to ignore_ids, or repair the file",
             unknown,
+            found,
         )
     return translated.astype(np.uint8)
+
+
+def pixels_by_value(raw: npt.NDArray[np.uint16]) -> dict[int, int]:
+    """How many pixels hold each value that occurs.
+
+    Example:
+        >>> pixels_by_value(np.array([[7, 0], [7, 7]], dtype=np.uint16))
+        {0: 1, 7: 3}
+    """
+    counts = np.bincount(raw.ravel())
+    values = np.flatnonzero(counts)
+    return dict(zip(values.tolist(), counts[values].tolist(), strict=True))
 
 
 def _check_sizes(record: Record, image_hw: tuple[int, int], labels_hw: tuple[int, int]) -> None:

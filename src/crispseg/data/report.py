@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from crispseg.data.problems import Problem
 from crispseg.labels import IGNORE_INDEX
+from crispseg.plausibility.label_values import LABEL_VALUES
 
 __all__ = [
     "BROKEN",
@@ -33,7 +34,7 @@ SIZES = "labels of another size than their image"
 UNKNOWN_IDS = "ids outside the label table"
 SHARED = "images in two splits"
 NO_LABELS = "splits without any label"
-KINDS = (LAYOUT, BROKEN, SIZES, UNKNOWN_IDS, SHARED, NO_LABELS)
+KINDS = (LAYOUT, BROKEN, SIZES, UNKNOWN_IDS, SHARED, NO_LABELS, LABEL_VALUES)
 """Every kind of problem, the ones that hide others first."""
 
 
@@ -79,6 +80,7 @@ class DataReport:
         class_names: in the order of train ids.
         splits: one report each.
         problems: everything that is wrong; empty for a sound data set.
+        warnings: what is possible and yet looks as if something else was meant.
     """
 
     layout: str
@@ -87,6 +89,7 @@ class DataReport:
     class_names: tuple[str, ...]
     splits: tuple[SplitReport, ...]
     problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -95,8 +98,11 @@ class DataReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with `sound`."""
-        problems = [{"kind": found.kind, "split": found.where, "detail": found.detail} for found in self.problems]
-        return {"sound": self.sound, **asdict(self), "problems": problems}
+        problems, warnings = (
+            [{"kind": found.kind, "split": found.where, "detail": found.detail} for found in several]
+            for several in (self.problems, self.warnings)
+        )
+        return {"sound": self.sound, **asdict(self), "problems": problems, "warnings": warnings}
 
 
 class Fault(NamedTuple):
@@ -115,6 +121,7 @@ class Finding:
         faults: all that is wrong with it.
         unknown_ids: pixels by raw id outside the table.
         id_pixels: (256,) pixels by train id; None if nothing was decoded.
+        raw_pixels: pixels by raw id; empty for what does not come from files.
         digest: of the image's pixels.
     """
 
@@ -123,6 +130,7 @@ class Finding:
     unknown_ids: dict[int, int] = field(default_factory=dict)
     id_pixels: npt.NDArray[np.int64] | None = None
     digest: bytes | None = None
+    raw_pixels: dict[int, int] = field(default_factory=dict)
 
 
 class Tally:
@@ -142,6 +150,7 @@ class Tally:
         self.occurrences = np.zeros(256, dtype=np.int64)
         self.unknown_pixels: Counter[int] = Counter()
         self.unknown_images: Counter[int] = Counter()
+        self.raw_pixels: Counter[int] = Counter()
         self._found: list[Problem] = []
 
     def add(self, finding: Finding) -> None:
@@ -152,6 +161,7 @@ class Tally:
         self._found += [Problem(fault.kind, self.split, fault.detail) for fault in finding.faults]
         self.unknown_pixels.update(finding.unknown_ids)
         self.unknown_images.update(finding.unknown_ids.keys())
+        self.raw_pixels.update(finding.raw_pixels)
         if finding.id_pixels is not None:
             self.readable += 1
             self.pixels += finding.id_pixels
