@@ -185,7 +185,7 @@ def test_weights_that_are_not_finite_are_never_saved(tiny, tmp_path, monkeypatch
             next(self.model.parameters()).data.fill_(float("nan"))
 
     monkeypatch.setattr(SegmentationTask, "on_validation_epoch_end", spoil)
-    expected = r"weights are not finite after step 8 of 8 \(backbone[.\w]+\); .* stays as it was"
+    expected = r"diverged: the weights are not finite after step 8 of 8 \(backbone[.\w]+\); .* stay as they were"
     with pytest.raises(TrainingError, match=expected):
         fit(tiny(), tmp_path / "run", progress=False)
     assert checkpoint_of(tmp_path / "run")["global_step"] == 4

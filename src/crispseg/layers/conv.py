@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from crispseg.layers.norm import BatchNorm2d
+
 __all__ = ["ConvNormAct", "ResidualBlock", "SeparableConvNormAct"]
 
 
@@ -38,7 +40,7 @@ class ConvNormAct(nn.Sequential):
         convolution = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False)
         # He et al. (2015), for the ReLU that follows.
         nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-        layers: list[nn.Module] = [convolution, nn.BatchNorm2d(out_channels)]
+        layers: list[nn.Module] = [convolution, BatchNorm2d(out_channels)]
         if activation:
             layers.append(nn.ReLU(inplace=True))
         super().__init__(*layers)

@@ -45,6 +45,11 @@ def find_folder(path_or_hub_id: str | Path) -> Path:
     path = Path(path_or_hub_id)
     if path.is_file() and path.name in (WEIGHTS_NAME, CARD_NAME):
         path = path.parent
+    if path.is_file() and path.suffix == ".ckpt":
+        raise WeightsError(
+            f"{path}: a checkpoint of a training run, which goes on from it by --resume; its model is the folder "
+            f"{path.parent.parent / 'model'}: name that"
+        )
     if path.is_file():
         raise WeightsError(
             f"{path}: a file, but a model is a folder with {CARD_NAME} and {WEIGHTS_NAME}; name the folder"

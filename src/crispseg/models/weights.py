@@ -174,7 +174,7 @@ def load_weights(
     Args:
         model: whose parameters and buffers are replaced.
         path: a model folder, the id of a model on the Hugging Face Hub, or a file with the model's state: safetensors,
-            or written by ``torch.save``.
+            or written by ``torch.save``; or a checkpoint of a training run.
         other_classes: whether the file's model may have had another number of classes. What depends on it stays as it
             is in `model`, and the log says what that is.
         partial: whether the file may be of another architecture, as in two-stage training: what has the same name and
@@ -190,7 +190,16 @@ def load_weights(
     file = Path(path) if is_file else find_folder(path) / WEIGHTS_NAME
     if not is_file:
         _name_other_meanings(model, file.parent)
-    return _fill(model, read_state(file), file, path, other_classes=other_classes, partial=partial)
+    state = _of_run(read_state(file), file) if is_file else read_state(file)
+    return _fill(model, state, file, path, other_classes=other_classes, partial=partial)
+
+
+def _of_run(state: dict[str, Tensor], file: Path) -> dict[str, Tensor]:
+    """The model's tensors, where a file is a training run's checkpoint; it has them under ``model.``."""
+    if not all(key.startswith("model.") for key in state):
+        return state
+    _log.info("%s: a checkpoint of a training run; its model is taken", file)
+    return {key.removeprefix("model."): value for key, value in state.items()}
 
 
 def _name_other_meanings(model: Segmenter, folder: Path) -> None:

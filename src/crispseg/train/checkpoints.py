@@ -16,13 +16,13 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 
 from crispseg.data import SegmentationDataset
-from crispseg.errors import ConfigError, CrispsegError, TrainingError, WeightsError
+from crispseg.errors import ConfigError, CrispsegError, WeightsError
 from crispseg.io import atomic_write
 from crispseg.stopping import StopSignals
 from crispseg.train.batches import EpochBatches
 from crispseg.train.checkpoint_files import RESTORE, differences_of_kind, is_whole, read_checkpoint, weights_of
 from crispseg.train.sharding import local_part
-from crispseg.train.task import SegmentationTask, as_task
+from crispseg.train.task import SegmentationTask, as_task, diverged
 from crispseg.wording import some
 
 __all__ = ["Checkpoints"]
@@ -297,8 +297,7 @@ class Checkpoints(Checkpoint):
         broken = [name for name, values in state.items() if not torch.isfinite(local_part(values)).all()]
         if not trainer.strategy.reduce_boolean_decision(not broken):
             found = some(broken, most=1) if broken else "on another process"
-            raise TrainingError(
-                f"the weights are not finite after step {trainer.global_step} of {task.total_steps} ({found}); {path} "
-                "stays as it was. Lower train.lr, lengthen train.warmup_steps or set train.clip_norm"
+            raise diverged(
+                f"the weights are not finite after step {trainer.global_step} of {task.total_steps} ({found})"
             )
         trainer.save_checkpoint(path)

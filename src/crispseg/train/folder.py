@@ -143,8 +143,8 @@ def _checkpoint_of(folder: Path, last: Path, recipe: Recipe) -> Path | None:
     ]
     if changed:
         raise ConfigError(
-            f"{folder}: the recipe differs from the run's: {'; '.join(changed)}; resume with {saved}, or begin another "
-            "run"
+            f"{folder}: the recipe differs from the run's: {'; '.join(changed)}; resume with {saved}, or, to train "
+            f"its model longer or otherwise, begin another run: crispseg fit … --model {folder} --out another folder"
         )
     if not last.exists():
         if previous.exists():

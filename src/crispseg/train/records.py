@@ -199,7 +199,7 @@ class ValidationPictures(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Draw a row per image while there is room."""
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or as_task(pl_module).diverged_on is not None:
             return
         model = as_task(pl_module).model
         palette, map_info = model.label_space.palette, model.head.map_info

@@ -13,10 +13,11 @@ from pathlib import Path
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from crispseg.config import EvaluateConfig, Recipe
 from crispseg.data import SegmentationDataset, build_dataset, require_sound
-from crispseg.errors import DataError, TrainingError, TrainingInterrupted
+from crispseg.errors import ConfigError, DataError, TrainingError, TrainingInterrupted, WeightsError
 from crispseg.evaluation import Scores, evaluate
 from crispseg.evaluation.records import Settings
 from crispseg.inference import Predictor
@@ -33,7 +34,7 @@ from crispseg.train.folder import claimed_folder, how_to_go_on, require_room, wh
 from crispseg.train.memory import LITTLE, MUCH, keep_freed_memory
 from crispseg.train.records import EpochLog, RunLogger, ValidationPictures
 from crispseg.train.sync_norm import synchronise_norms
-from crispseg.train.task import SegmentationTask
+from crispseg.train.task import SegmentationTask, diverged
 from crispseg.train.trainer import build_trainer, progress_bar, quiet_lightning
 
 __all__ = ["FitResult", "fit"]
@@ -149,6 +150,7 @@ def _fit(
     rank, world_size = trainer.global_rank, trainer.world_size
     if recipe.train.sync_batchnorm and world_size > 1:
         synchronise_norms(model, fused=trainer.strategy.root_device.type == "cuda")
+    _require_two_values(recipe, model, world_size)
     loader = train_loader(train_set, recipe, rank, world_size, partial(preparing, "looking up classes"))
     assert isinstance(loader.batch_sampler, EpochBatches)
     checkpoints.steer(loader.batch_sampler, train_set)
@@ -162,6 +164,21 @@ def _fit(
             task, loader, validation_loader(val_set, recipe, rank, world_size), ckpt_path=checkpoint, weights_only=True
         )
     return _export(task, val_set, folder, trainer, checkpoints, log.seconds)
+
+
+def _require_two_values(recipe: Recipe, model: Segmenter, world_size: int) -> None:
+    """Refuse crops that are one cell in a backbone whose batch normalisation would see one image: no variance."""
+    values, stride = recipe.train, model.backbone.info.top.stride
+    size_hw = recipe.data.crop_hw
+    together = values.sync_batchnorm and world_size > 1
+    is_single = values.batch_size == world_size * values.accumulate and not together
+    if is_single and max(size_hw) <= stride and any(isinstance(m, _BatchNorm) for m in model.backbone.modules()):
+        raise ConfigError(
+            f"data.crop_hw {size_hw[0]}×{size_hw[1]} is one cell at the backbone's stride of {stride}, and "
+            f"train.batch_size {values.batch_size} leaves one image for each of {world_size} devices × "
+            f"train.accumulate {values.accumulate}: its batch normalisation would see a single value; enlarge "
+            "data.crop_hw or train.batch_size, or lower train.accumulate or model.output_stride"
+        )
 
 
 def _starting_model(recipe: Recipe, label_space: LabelSpace, resumed: bool) -> Segmenter:
@@ -192,7 +209,10 @@ def _export(
     model.load_state_dict(weights)
     predictor = _predictor(model, recipe, trainer.strategy.root_device)
     asked = recipe.evaluate
-    scores = evaluate(predictor, val_set, asked.radii_px, absent=asked.absent, scores=asked.scores)
+    try:
+        scores = evaluate(predictor, val_set, asked.radii_px, absent=asked.absent, scores=asked.scores)
+    except WeightsError as error:  # what it computes is not finite
+        raise diverged(f"scoring the model of epoch {checkpoints.best_epoch}, the best, found that {error}") from error
     if trainer.is_global_zero:
         if isinstance(trainer.logger, RunLogger):
             values = {f"val/boundary_f_{radius:g}px": value for radius, value in scores.mean_shown_boundary_f.items()}

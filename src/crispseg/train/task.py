@@ -24,7 +24,7 @@ from crispseg.train.optim import build_optimizer, build_schedule
 from crispseg.train.sharding import shard, whole
 from crispseg.types import SegmentationOutput
 
-__all__ = ["EpochScores", "SegmentationTask", "as_task", "step_seed"]
+__all__ = ["EpochScores", "SegmentationTask", "as_task", "diverged", "step_seed"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class SegmentationTask(L.LightningModule):
         self.last_terms: dict[str, Tensor] = {}  # of the last batch: "loss" and each term of it
         self.last_scores = EpochScores(math.nan, math.nan, {})
         self.scored_epoch = -1  # whose scores these are
+        self.diverged_on: str | None = None  # the first image whose logits were not finite in this validation
         self.before_validation_step: Callable[[], None] | None = None
 
     def configure_model(self) -> None:
@@ -144,6 +145,7 @@ class SegmentationTask(L.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Begin to count anew; an interrupted validation may have left counts."""
         self.scores.reset()
+        self.diverged_on = None
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Count a batch of whole images.
@@ -157,7 +159,9 @@ class SegmentationTask(L.LightningModule):
             self.before_validation_step()
         is_shown = batch_idx < self.recipe.train.picture_count  # a batch has an image or more
         output: SegmentationOutput = self.model(self._images(batch), with_maps=is_shown)
-        prediction = output.logits.max(dim=1).indices  # argmax is three times as slow
+        highest, prediction = output.logits.max(dim=1)  # argmax is three times as slow
+        if not torch.isfinite(highest).all():  # said at the end: other processes may have other numbers of images
+            self.diverged_on = self.diverged_on or batch["name"][0]
         self.scores.update(prediction, batch["labels"])
         boundary = output.boundary_logits
         return {
@@ -167,7 +171,16 @@ class SegmentationTask(L.LightningModule):
         }
 
     def on_validation_epoch_end(self) -> None:
-        """Log the scores of the whole set."""
+        """Log the scores of the whole set.
+
+        Raises:
+            TrainingError: if the model's logits were not finite.
+        """
+        if not self.trainer.strategy.reduce_boolean_decision(self.diverged_on is None):
+            raise diverged(
+                f"the logits of validation image {self.diverged_on or '(of another process)'} are not finite after "
+                f"step {self.global_step} of {self.total_steps} (epoch {self.current_epoch + 1})"
+            )
         scores = self.scores.compute()
         names = self.model.label_space.class_names
         values = {"val/mean_iou": scores["mean_iou"], "val/pixel_accuracy": scores["pixel_accuracy"]}
@@ -206,12 +219,24 @@ class SegmentationTask(L.LightningModule):
             return
         found = f"{value.item()}" if not finite else "not finite on another process"
         listed = "".join(f", {name} {term.item():.4g}" for name, term in terms.items())
-        raise TrainingError(
+        raise diverged(
             f"{what} is {found}{listed} at step {self.global_step + 1} of {self.total_steps} (epoch "
-            f"{self.current_epoch + 1}), with the images {', '.join(self.batch_names)}; the run stops and its "
-            "checkpoints stay as they were. Look at these images and labels, lower train.lr, lengthen "
-            "train.warmup_steps, or set train.clip_norm or train.precision=32"
+            f"{self.current_epoch + 1}), with the images {', '.join(self.batch_names)}",
+            "look at these images and labels, ",
         )
+
+
+def diverged(found: str, first: str = "") -> TrainingError:
+    """What a run that learns no more ends with, wherever that is noticed.
+
+    Args:
+        found: what is not finite, and when.
+        first: what to do before anything else.
+    """
+    return TrainingError(
+        f"the run has diverged: {found}; it stops, and its checkpoints stay as they were. To mend it, {first}lower "
+        "train.lr, lengthen train.warmup_steps, or set train.clip_norm or train.precision=32, and begin another run"
+    )
 
 
 def as_task(module: L.LightningModule) -> SegmentationTask:
