@@ -79,6 +79,9 @@ class DataConfig(_Values):
     labels: str | None = None  # name of a packaged table or path of a YAML file; None: the layout's own
     train_split: str = "train"  # a plus joins several, as in train+val
     val_split: str = "val"
+    val: Annotated[float, Field(gt=0, lt=1)] | None = None  # share of the training images that is val_split instead
+    group_by: str | None = None  # regular expression: images whose names match alike stay in one split, with `val`
+    split_seed: Annotated[int, Field(ge=0)] = 0  # another number, other images in `val`
     crop_hw: tuple[PositiveInt, PositiveInt] = (512, 512)
     scale_range: tuple[float, float] = (0.75, 2.0)
     flip_probability: Probability = 0.5

@@ -368,6 +368,7 @@ LOSSES: Registry[Any] = Registry(
 _LAYOUT_OPTIONS = {
     "toy_streets": ("toy_train_images", "toy_val_images", "toy_size_hw", "toy_seed"),
     "kitti": ("folds", "fold"),
+    "folder": ("encoding", "colour_distance", "image_folder", "label_folder", "label_ending", "split_lists"),
 }
 _LAYOUTS = (
     "toy_streets",

@@ -141,9 +141,9 @@ class TestFolder:
             build("folder", folder)
 
     def test_missing_labels_folder(self, folder):
-        (folder / "labels" / "val").rename(folder / "labels" / "valid")
+        (folder / "labels" / "val").rename(folder / "labels" / "second")
         with pytest.raises(
-            DataError, match=r"val: no such folder; images/val and labels/val were expected .* holds train/, valid/"
+            DataError, match=r"val: no such folder; images/val and labels/val were expected .* holds second/, train/"
         ):
             build("folder", folder, "val")
 

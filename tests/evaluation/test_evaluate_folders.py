@@ -147,7 +147,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path):
     write_png(masks / "image_4.png", np.full_like(RAW[random_pair(4)[0]], 77))
     (labels / "image_5.png").write_bytes((labels / "image_5.png").read_bytes()[:60])
     Image.open(masks / "image_6.png").save(masks / "image_6.tif")
-    write_png(masks / "image_7.png", np.zeros((*random_pair(7)[0].shape, 3), np.uint8))
+    write_png(masks / "image_7.png", np.eye(3, dtype=np.uint8)[random_pair(7)[0] % 3])
     with pytest.raises(DataError) as caught:
         evaluate_folders(masks, labels, SPACE)
     message = str(caught.value)

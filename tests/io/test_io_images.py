@@ -199,8 +199,10 @@ def test_float_pixels_are_refused(tmp_path):
     Image.fromarray(np.ones((3, 3), dtype=np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(DataError, match="8 or 16 bits"):
         read_image(tmp_path / "a.tif")
-    with pytest.raises(DataError, match="raw ids were expected"):
-        read_label_ids(tmp_path / "a.tif")
+    assert read_label_ids(tmp_path / "a.tif").tolist() == [[1] * 3] * 3  # whole numbers are ids in floats too
+    Image.fromarray(np.full((3, 3), 0.5, dtype=np.float32)).save(tmp_path / "b.tif")
+    with pytest.raises(DataError, match="fractions found where whole ids were expected"):
+        read_label_ids(tmp_path / "b.tif")
 
 
 @pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535)])

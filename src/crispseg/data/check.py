@@ -149,7 +149,7 @@ def require_sound(config: DataConfig, *, threads: int | None = None, progress: P
         _repeat_warnings(look())
         return
     table = opened.label_space and opened.label_space.to_dict()
-    name = f"data-check-{fingerprint(files, _FORMAT, config.layout, table)}.txt"
+    name = f"data-check-{fingerprint(files, _FORMAT, config.layout, table, _how(opened.sources))}.txt"
     _repeat_warnings(
         found_once(name, config.index_cache, "the result of the data check", find=look, read=_read, write=_write)
     )
@@ -213,6 +213,11 @@ def _files(sources: dict[str, SampleSource]) -> list[tuple[str, Path]]:
         for record in source.records
         for path in (record.image, record.labels)
     ]
+
+
+def _how(sources: dict[str, SampleSource]) -> list[str]:
+    """How label files are read, where that is a choice."""
+    return sorted({source.label_format.how for source in sources.values() if isinstance(source, FileSource)})
 
 
 class _Found(NamedTuple):
@@ -303,10 +308,10 @@ def _refused(source: SampleSource, index: int, decode: bool, first: DataError) -
     """All that is wrong with a sample: reading both files stops at the first fault, so each is read alone as well."""
     errors = [first]
     if isinstance(source, FileSource):
-        image, labels, most = source.records[index].image, source.records[index].labels, source.max_pixels
+        image, most = source.records[index].image, source.max_pixels
         alone = (
             _error(lambda: image_size_hw(image, most), lambda: read_image(image, most) if decode else None),
-            _error(lambda: source.label_format.size_hw(labels, most), lambda: source.labels(index) if decode else None),
+            _error(lambda: source.labels_size_hw(index), lambda: source.labels(index) if decode else None),
         )
         of_pair = [first] if isinstance(first, SizesDifferError) else []
         errors = [*of_pair, *filter(None, alone)] or errors

@@ -16,7 +16,15 @@ from crispseg.io import MAX_PIXELS, read_label_ids
 from crispseg.labels import IGNORE_INDEX, LabelSpace
 from crispseg.wording import nearest_name
 
-__all__ = ["ENCODINGS", "Encoding", "check_encodings", "read_labels", "read_labels_and_ids"]
+__all__ = [
+    "ENCODINGS",
+    "Encoding",
+    "check_encodings",
+    "checked_train_ids",
+    "colours_of",
+    "read_labels",
+    "read_labels_and_ids",
+]
 
 Encoding = Literal["raw-ids", "train-ids", "colours"]
 """What the pixels of a label image hold."""
@@ -34,7 +42,7 @@ def check_encodings(label_space: LabelSpace, *encodings: Encoding) -> None:
         if asked not in ENCODINGS:
             raise ConfigError(f"unknown encoding {asked!r}; {nearest_name(asked, ENCODINGS)}")
         if asked == "colours":
-            _colours_of(label_space)  # says what is wrong with it
+            colours_of(label_space)  # says what is wrong with it
 
 
 def read_labels(path: str | os.PathLike[str], label_space: LabelSpace, encoding: Encoding = "raw-ids") -> LabelIds:
@@ -64,21 +72,39 @@ def read_labels_and_ids(
         raw = read_label_ids(path, max_pixels)
         return train_ids(raw, label_space, os.fspath(path)), raw
     if encoding == "train-ids":
-        ids = read_label_ids(path, max_pixels)
-        wrong = (ids >= label_space.num_classes) & (ids != IGNORE_INDEX)
-        if wrong.any():
-            raise DataError(
-                f"{os.fspath(path)}: {counted(ids[wrong])} found, train ids 0 to {label_space.num_classes - 1} of the "
-                f"label table {label_space.name!r} or {IGNORE_INDEX} expected"
-            )
-        return ids.astype(np.uint8), None
+        return checked_train_ids(read_label_ids(path, max_pixels), label_space, os.fspath(path)), None
     whose = f"the classes of the label table {label_space.name!r}"
     advice = "repair the file, or add them to the table"
-    return read_colours(path, _colours_of(label_space), whose, advice, max_pixels), None
+    return read_colours(path, colours_of(label_space), whose, advice, max_pixels), None
+
+
+def checked_train_ids(ids: RawIds, label_space: LabelSpace, source: str) -> LabelIds:
+    """Ids that are train ids already.
+
+    Args:
+        ids: (H, W) uint16.
+        label_space: the classes.
+        source: what to call them in errors.
+
+    Raises:
+        DataError: if they are others; it lists them with their pixel counts.
+    """
+    wrong = (ids >= label_space.num_classes) & (ids != IGNORE_INDEX)
+    if wrong.any():
+        raise DataError(
+            f"{source}: {counted(ids[wrong])} found, train ids 0 to {label_space.num_classes - 1} of the "
+            f"label table {label_space.name!r} or {IGNORE_INDEX} expected"
+        )
+    return ids.astype(np.uint8)
 
 
 @lru_cache(maxsize=2)  # 16 MB each
-def _colours_of(label_space: LabelSpace) -> npt.NDArray[np.uint8]:
+def colours_of(label_space: LabelSpace) -> npt.NDArray[np.uint8]:
+    """The `colour_table` of a label table: train ids, 255 for what is ignored, black too unless a class is black.
+
+    Raises:
+        ConfigError: if two classes have one colour.
+    """
     if label_space.num_classes > NO_CLASS:
         raise ConfigError(f"label table {label_space.name!r}: colours tell at most {NO_CLASS} classes apart")
     colours = [entry.colour for entry in label_space.classes]

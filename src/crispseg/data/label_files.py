@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.errors import DataError
-from crispseg.io import MAX_PIXELS, image_size_hw, read_image, read_label_ids
+from crispseg.io import MAX_PIXELS, image_size_hw, read_label_ids, read_label_image
 from crispseg.wording import some
 
 __all__ = [
@@ -24,10 +24,12 @@ __all__ = [
     "NO_CLASS",
     "PNG_FORMAT",
     "LabelFormat",
+    "colour_codes",
     "colour_table",
     "counted",
     "mat_format",
     "read_colours",
+    "unknown_colours",
 ]
 
 RawIds = npt.NDArray[np.uint16]
@@ -80,10 +82,12 @@ class LabelFormat:
     Attributes:
         read: path and the most pixels that are allowed → (H, W) uint16 raw ids.
         size_hw: the same → height and width, without decoding the pixels.
+        how: what else the ids depend on, for fingerprints.
     """
 
     read: Callable[[Path, int], RawIds]
     size_hw: Callable[[Path, int], tuple[int, int]]
+    how: str = ""
 
 
 PNG_FORMAT = LabelFormat(read_label_ids, image_size_hw)
@@ -129,18 +133,27 @@ def read_colours(
     """
     if Path(path).suffix.lower() in (".jpg", ".jpeg"):
         raise DataError(f"{os.fspath(path)}: JPEG changes colours; save labels as PNG")
-    image = read_image(path, max_pixels)
-    codes = image[..., 0].astype(np.int32)
-    for channel in (1, 2):  # in place: of an image that is as large as it may be, each copy has 160 MB
-        codes <<= 8
-        codes |= image[..., channel]
-    del image
+    codes = colour_codes(read_label_image(path, max_pixels).colours())
     ids: LabelIds = table[codes]
     unknown = ids == NO_CLASS
     if unknown.any():
-        listed = counted(codes[unknown], lambda code: f"({code >> 16}, {code >> 8 & 255}, {code & 255})")
-        raise DataError(f"{os.fspath(path)}: colours of none of {whose}: {listed}; {advice}")
+        raise unknown_colours(path, codes[unknown], whose, advice)
     return ids
+
+
+def colour_codes(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
+    """(…) int32, places in a `colour_table`, of (…, 3) uint8 RGB."""
+    codes = colours[..., 0].astype(np.int32)
+    for channel in (1, 2):  # in place: of an image that is as large as it may be, each copy has 160 MB
+        codes <<= 8
+        codes |= colours[..., channel]
+    return codes
+
+
+def unknown_colours(path: str | os.PathLike[str], codes: npt.NDArray[np.int32], whose: str, advice: str) -> DataError:
+    """What to say of pixels whose colours are of no class; see `read_colours`."""
+    listed = counted(codes, lambda code: f"({code >> 16}, {code >> 8 & 255}, {code & 255})")
+    return DataError(f"{os.fspath(path)}: colours of none of {whose}: {listed}; {advice}")
 
 
 def counted(values: npt.NDArray[Any], say: Callable[[int], object] = str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -134,13 +135,13 @@ class FileSource:
         """
         record = self.records[index]
         image = read_image(record.image, self.max_pixels)
-        raw = self.label_format.read(record.labels, self.max_pixels)
+        raw = self._read(record)
         _check_sizes(record, (image.shape[0], image.shape[1]), (raw.shape[0], raw.shape[1]))
         return image, raw
 
     def raw_labels(self, index: int) -> npt.NDArray[np.uint16]:
         """(H, W) raw ids of the label file alone."""
-        return self.label_format.read(self.records[index].labels, self.max_pixels)
+        return self._read(self.records[index])
 
     def labels(self, index: int) -> npt.NDArray[np.uint8]:
         """Read the label file alone.
@@ -151,8 +152,23 @@ class FileSource:
         Raises:
             DataError: if it is broken or holds ids outside the table.
         """
-        path = self.records[index].labels
-        return train_ids(self.label_format.read(path, self.max_pixels), self.label_space, str(path))
+        record = self.records[index]
+        return train_ids(self._read(record), self.label_space, str(record.labels))
+
+    def labels_size_hw(self, index: int) -> tuple[int, int]:
+        """Height and width of the labels, from the head of their file.
+
+        Raises:
+            DataError: if it is missing or broken.
+        """
+        return self.label_format.size_hw(self.records[index].labels, self.max_pixels)
+
+    def with_records(self, records: Sequence[Record]) -> FileSource:
+        """Other samples that are read in the same way."""
+        others = copy(self)
+        others.records = tuple(records)
+        others.names = [record.name for record in records]
+        return others
 
     def check_headers(self, index: int) -> tuple[int, int]:
         """Read the headers of both files, and say of what `sample` would refuse as much as they show.
@@ -165,8 +181,12 @@ class FileSource:
         """
         record = self.records[index]
         size_hw = image_size_hw(record.image, self.max_pixels)
-        _check_sizes(record, size_hw, self.label_format.size_hw(record.labels, self.max_pixels))
+        _check_sizes(record, size_hw, self.labels_size_hw(index))
         return size_hw
+
+    def _read(self, record: Record) -> npt.NDArray[np.uint16]:
+        """(H, W) raw ids, as the format gives them."""
+        return self.label_format.read(record.labels, self.max_pixels)
 
 
 def train_ids(raw: npt.NDArray[np.uint16], label_space: LabelSpace, source: str = "labels") -> npt.NDArray[np.uint8]:

@@ -38,7 +38,6 @@ __all__ = [
     "image_size_hw",
     "is_turned",
     "read_image",
-    "read_label_ids",
     "write_png",
 ]
 
@@ -109,37 +108,6 @@ def read_image(path: ImageSource, max_pixels: int = MAX_PIXELS) -> npt.NDArray[n
         if upright.has_transparency_data:
             upright = _over_white(upright)
         return np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
-
-
-def read_label_ids(path: ImageSource, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint16]:
-    """Read the raw ids of a label file, before any table is applied.
-
-    Args:
-        path: of a grey PNG (1, 2, 4, 8 or 16 bits) or a palette PNG, whose indices are the ids; another lossless format
-            does as well.
-        max_pixels: see `read_image`.
-
-    Returns:
-        (H, W) uint16 raw ids, as they are stored: nothing is scaled and no palette applied.
-
-    Raises:
-        DataError: if the file is missing, truncated, lossy, too large, or holds colours rather than ids.
-    """
-    with _file(path, "label file") as file, _image(file, path, max_pixels) as image:
-        image.load()
-        if image.format in _LOSSY:
-            raise DataError(f"{_said(path)}: JPEG changes label ids; save labels as PNG")
-        if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
-            raise DataError(
-                f"{_said(path)}: colours ({image.mode}) found where raw ids were expected; save labels as grey "
-                "or palette PNG whose pixel values are the ids of the label table"
-            )
-        ids = np.array(image)
-        expansion = _grey_expansion(path) if image.mode == "L" and image.format == "PNG" else 1
-    if ids.dtype.itemsize > 2 and ids.size and (int(ids.min()) < 0 or int(ids.max()) > 65535):
-        raise DataError(f"{_said(path)}: ids from {ids.min()} to {ids.max()} found, 0 to 65535 expected")
-    wide = ids.astype(np.uint16)
-    return wide if expansion == 1 else wide // np.uint16(expansion)
 
 
 def image_size_hw(path: ImageSource, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -382,13 +350,6 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 _STRIP = 512  # rows
-
-
-def _grey_expansion(path: ImageSource) -> int:
-    """What Pillow multiplies the values of 2- and 4-bit grey PNGs by, to fill 8 bits."""
-    with _file(path, "label file") as file:
-        header = file.read(26)
-    return {2: 85, 4: 17}.get(header[24], 1)
 
 
 def _said(path: ImageSource) -> str:

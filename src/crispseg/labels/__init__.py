@@ -80,7 +80,7 @@ def _parse(text: str, source: str, default_name: str = "custom") -> LabelSpace:
 
 
 def _with_background(values: dict[Any, Any], source: str) -> dict[Any, Any]:
-    """A table whose only class stands against all the rest, which gets a name, an id, and a colour as quiet as it is.
+    """A table whose only class stands against all the rest, which gets a name, an id, and is black, as in most masks.
 
     Raises:
         ConfigError: if the only class has the id 0, so that it is not known what the rest is.
@@ -98,7 +98,7 @@ def _with_background(values: dict[Any, Any], source: str) -> dict[Any, Any]:
             f"{source}: {name!r} is its only class and {'a background' if is_background else 'has id 0'}; name both "
             " classes with their ids, as in 'classes: [background, {name: crack, ids: [1]}]'"
         )
-    background = {"name": _BACKGROUND, "ids": [0], "colour": [80, 80, 80]}
+    background = {"name": _BACKGROUND, "ids": [0], "colour": [0, 0, 0]}
     _say_once(f"{source}: one class, so {name!r} (ids {ids}) stands against a background (id 0), which was added")
     return {**values, "classes": [background, only]}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -33,6 +33,7 @@ class LabelClass:
         ids: the raw values in label files that mean this class.
         category: the group of classes that it belongs to, for category scores; None where a table knows none.
         has_instances: whether label files tell single objects of the class apart.
+        colour_is_made_up: whether the table gives none, so that masks in colours cannot be read by it.
     """
 
     name: str
@@ -40,6 +41,7 @@ class LabelClass:
     ids: tuple[int, ...]
     category: str | None = None
     has_instances: bool = False
+    colour_is_made_up: bool = field(default=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; what a class does not have is left out."""
@@ -122,6 +124,11 @@ class LabelSpace:
     def class_names(self) -> tuple[str, ...]:
         """In the order of the train ids."""
         return tuple(entry.name for entry in self.classes)
+
+    @property
+    def has_colours(self) -> bool:
+        """Whether the table itself gives every class its colour, so that masks in colours can be read by it."""
+        return not any(entry.colour_is_made_up for entry in self.classes)
 
     def id_in_files(self, train_id: int) -> int:
         """The raw value that files which we write hold for a class: the first of its ids.
@@ -243,7 +250,8 @@ def _label_class(entry: Any, index: int, source: str) -> LabelClass:
     if not isinstance(has_instances := entry.get("has_instances", False), bool):
         raise ConfigError(f"{source}: has_instances of {name!r} is {has_instances!r}, true or false expected")
     ids = _whole_numbers(entry.get("ids", [index]), f"{source}: ids of {name!r}")
-    return LabelClass(name, colour, ids, category, has_instances)
+    made_up = "colour" not in entry
+    return LabelClass(name, colour, ids, category, has_instances, made_up)
 
 
 _CLASSES_ELSEWHERE = ("names", "labels", "categories", "class_names")  # as YOLO, LabelMe, COCO and others call them

@@ -8,7 +8,6 @@ A split's name may join several with a plus: ``train+val``. docs/datasets.md has
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -23,8 +22,12 @@ from crispseg.data.layouts.choices import (
     of_drives,
     pascal_context_split,
 )
-from crispseg.data.layouts.files import IMAGE_ENDINGS, FindRecords, PairedFolders, existing_root, first_existing
-from crispseg.data.records import FileSource, Record, SampleSource
+from crispseg.data.layouts.drawn import check_drawing, drawn_split, joined
+from crispseg.data.layouts.files import FindRecords, PairedFolders, existing_root, first_existing
+from crispseg.data.layouts.own_folders import OwnFolders, split_names
+from crispseg.data.masks import MaskEncoding, mask_format, what_it_holds
+from crispseg.data.records import FileSource, SampleSource
+from crispseg.data.tables import table_beside
 from crispseg.data.toy_streets import ToyStreets
 from crispseg.errors import ConfigError, DataError
 from crispseg.labels import LabelSpace, label_space
@@ -80,7 +83,15 @@ def open_layout(config: DataConfig, split: str) -> tuple[SampleSource, LabelSpac
     complete = completed_options(config)
     if complete.labels is not None:
         label_space(complete.labels)  # what is wrong with it is said whether the files are there or not
-    return LAYOUTS[config.layout](complete, split, **complete.options)
+    check_drawing(complete)
+
+    def open_split(name: str) -> tuple[SampleSource, LabelSpace]:
+        return LAYOUTS[config.layout](complete, name, **complete.options)
+
+    if config.val is None:
+        return open_split(split)
+    opened = [drawn_split(complete, part, open_split) or open_split(part) for part in split_parts(split)]
+    return joined([source for source, _ in opened]), opened[0][1]
 
 
 def split_parts(split: str) -> list[str]:
@@ -128,22 +139,42 @@ def pascal_context(config: DataConfig, split: str) -> tuple[SampleSource, LabelS
     return _of_files(table, holds, pascal_context_split(folder, ending), label_format)(config, split)
 
 
-def folder(config: DataConfig, split: str) -> tuple[SampleSource, LabelSpace]:
-    """``ROOT/images/SPLIT/*``, ``ROOT/labels/SPLIT/*.png`` and ``ROOT/labels.yaml``."""
-    holds = "folders images and labels, and a table labels.yaml"
-    table = existing_root(config, holds) / "labels.yaml"
-    if config.labels is None and not table.is_file():
+def folder(
+    config: DataConfig,
+    split: str,
+    *,
+    encoding: MaskEncoding = "auto",
+    colour_distance: Annotated[float, Field(ge=0, le=441)] = 0.0,
+    image_folder: str | None = None,
+    label_folder: str | None = None,
+    label_ending: str | None = None,
+    split_lists: str | None = None,
+) -> tuple[SampleSource, LabelSpace]:
+    """Images and masks of one's own, as ``ROOT/images/SPLIT/*``, ``ROOT/labels/SPLIT/*`` and ``ROOT/labels.yaml``.
+
+    Args:
+        config: the section.
+        split: a folder's name, or a list's; ``all`` means a folder without splits.
+        encoding: what the masks hold; see `crispseg.data.masks.read_mask`.
+        colour_distance: of anti-aliased colours from the nearest class's.
+        image_folder: see `OwnFolders`.
+        label_folder: see `OwnFolders`.
+        label_ending: see `OwnFolders`.
+        split_lists: see `OwnFolders`.
+    """
+    root = existing_root(config, "images, masks, and a table labels.yaml")
+    find = OwnFolders(image_folder, label_folder, label_ending, split_lists)
+    parts = split_parts(split)
+    below = [root / name for part in parts for name in split_names(part) if (root / name).is_dir()]
+    space = label_space(config.labels) if config.labels else table_beside(root, *below)
+    records = [record for part in parts for record in find(config, root, part)]
+    if space is None:
         raise DataError(
-            f"{table}: no such file; write a label table, for instance 'classes: [background, crack]' "
-            "where label files hold 0 and 1, or set data.labels to a table's name or path"
+            f"{root / 'labels.yaml'}: no such file; write a label table, for instance 'classes: [background, crack]' "
+            f"where label files hold 0 and 1, or set data.labels to a table's name or path; "
+            f"{what_it_holds(records[0].labels)}"
         )
-    return _of_files(str(table), holds, _folder_split)(config, split)
-
-
-def _folder_split(config: DataConfig, root: Path, split: str) -> list[Record]:
-    """The split ``all`` means a folder without splits: the files lie in ``images`` and ``labels`` themselves."""
-    below = "" if split == "all" and not (root / "images" / "all").is_dir() else "/{split}"
-    return PairedFolders((f"images{below}",), (f"labels{below}",), IMAGE_ENDINGS, (".png",))(config, root, split)
+    return FileSource(records, space, mask_format(space, encoding, colour_distance), config.max_pixels), space
 
 
 def toy_streets(
