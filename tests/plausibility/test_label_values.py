@@ -28,7 +28,7 @@ def in_words(splits: dict[str, dict[int, int]], space: LabelSpace) -> str:
         ({0: 50, 1: 30, 255: 20}, THREE, ("class 'c' never occurs, and 255", "20 %", "ids: [255]")),
         ({0: 5, 3: 4, 6: 3, 9: 2}, TEN, ("multiples of 3 (0, 3, 6, 9)", "divide them by 3")),
         ({0: 90, 1: 3, 2: 4, 3: 3}, table("x", "y", "z", "w", ignore_ids=()), ()),
-        ({9: 95, 0: 3, 1: 2}, table("x", "y", ignore_ids=(9,)), ("95 % of the pixels are", "as 9, which ignore_ids has")),
+        ({9: 95, 0: 3, 1: 2}, table("x", "y", ignore_ids=(9,)), ("95 % of the pixels", "as 9, which ignore_ids has")),
         ({255: 95, 0: 3, 1: 2}, TWO, ("95 %", "as 255, which is always ignored")),
         ({7: 9, 11: 9, 3: 2, 0: 2, 1: 2, 18: 3}, label_space("cityscapes"), ("look like train ids (0 to 18)",)),
     ],

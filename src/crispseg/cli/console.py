@@ -82,8 +82,11 @@ class _ToStderr(logging.Handler):
     """Prints through a console made at the moment, so that a running progress bar moves out of the way."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        style = "yellow" if record.levelno >= logging.WARNING else "dim"
-        error_console().print(Text(printable(self.format(record)), style=style), soft_wrap=True)
+        text = self.format(record)
+        if record.levelno >= logging.WARNING:
+            print_warning(text)
+        else:
+            error_console().print(Text(printable(text), style="dim"), soft_wrap=True)
 
 
 def show_log() -> None:

@@ -162,7 +162,7 @@ def _repeat_warnings(text: str) -> None:
     """Every run says them, also those that find the result of an earlier one."""
     for line in text.splitlines():
         if line.startswith(_WARNING):
-            logger.warning(line)
+            logger.warning("%s", line.removeprefix(_WARNING))
 
 
 def _read(path: Path) -> str | None:

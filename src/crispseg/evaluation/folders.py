@@ -30,6 +30,7 @@ class FolderSet:
 
     Attributes:
         names: of the images, in order.
+        unreadable: whether a file was found that cannot be read as was asked.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class FolderSet:
         self.names: Sequence[str] = [pair.name for pair in pairs]
         self._max_pixels = max_pixels
         self._pairs = {pair.name: pair for pair in pairs}
+        self.unreadable = False
 
     def is_current(self, record: ImageRecord) -> bool:
         """Whether a record is of files that are here, and did not change since."""
@@ -86,6 +88,7 @@ class FolderSet:
             try:
                 read.append(read_labels_and_ids(path, space, encoding, self._max_pixels))
             except (DataError, OSError) as error:
+                self.unreadable = True
                 problems.append(
                     Problem(f"file that cannot be read as {encoding} (see --encoding)", pair.name, str(error))
                 )

@@ -19,6 +19,7 @@ from crispseg.evaluation.engine import Example, ScoredSet, Watch, Work, score_se
 from crispseg.evaluation.folders import FolderSet
 from crispseg.evaluation.instances import with_instance_files
 from crispseg.evaluation.journal import Journal
+from crispseg.evaluation.plausible import PlacementWatch, say, what_else, why_refused
 from crispseg.evaluation.records import ImageRecord, Settings, score_image
 from crispseg.evaluation.scores import Scores
 from crispseg.evaluation.totals import Totals
@@ -26,8 +27,10 @@ from crispseg.io import MAX_PIXELS, atomic_write
 from crispseg.io.files import remove_leftovers
 from crispseg.labels import LabelSpace
 from crispseg.labels import label_space as load_label_space
+from crispseg.metrics.counts import Counts
 from crispseg.metrics.functional.arrays import Absent
 from crispseg.metrics.table import DEFINITIONS
+from crispseg.plausibility import Oddity
 
 __all__ = ["Evaluation", "LabelledSet", "SegmentsImages", "evaluate", "evaluate_folders"]
 
@@ -248,7 +251,16 @@ def evaluate_folders(
     settings = replace(settings, instances=scores_instances)
     images = FolderSet(pairs, settings, *asked, max_pixels)
     found = [*problems, *without_instances]
-    return _evaluate(images, settings, found, out, resume, skip_bad, workers, progress, report, watch, absent)
+
+    def look(counts: Counts) -> list[Oddity]:
+        return what_else(pairs, counts, space, asked)
+
+    try:
+        return _evaluate(images, settings, found, out, resume, skip_bad, workers, progress, report, watch, absent, look)
+    except DataError as error:
+        if images.unreadable and (why := why_refused(pairs, space, asked)):
+            raise DataError(f"{error}. Perhaps: {why}") from error
+        raise
 
 
 def _wants_instances(instances: bool | None, scores: Sequence[str] | None) -> bool | None:
@@ -282,17 +294,20 @@ def _evaluate(
     report: Report | None,
     watch: Watch | None,
     absent: Absent,
+    look: Callable[[Counts], list[Oddity]] | None = None,
 ) -> Scores:
-    """Score a set, and write its records and scores."""
+    """Score a set, write its records and scores, and say in the log what looks odd about it."""
     folder = None if out is None else Path(out)
     journal = None if folder is None else Journal(folder, settings, resume=resume)
     if folder is not None:
         remove_leftovers(folder)
         for name in _OF_A_RUN:  # scores of an earlier run must not stand beside records of this one
             (folder / name).unlink(missing_ok=True)
+    placed = PlacementWatch(images.names, watch)
     totals, skipped = score_set(
-        images, settings, problems, journal=journal, skip_bad=skip_bad, workers=workers, progress=progress, watch=watch
+        images, settings, problems, journal=journal, skip_bad=skip_bad, workers=workers, progress=progress, watch=placed
     )
+    say((look(totals.confusion) if look is not None else []) or placed.oddities())
     scores = replace(totals.scores(skipped=len({problem.where for problem in skipped})), absent=absent)
     if folder is not None:
         in_words = "".join(f"{problem.where}: {problem.kind}: {problem.detail}\n" for problem in skipped)

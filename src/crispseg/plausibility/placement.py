@@ -1,0 +1,246 @@
+"""Do predictions lie where their labels do? Shifts, mirror images and other scales, measured on a few images.
+
+Resizing with another convention of pixel centres moves everything by a pixel, one-sided padding by a few, and a mask
+that was mirrored or transposed is still one of the right classes. Scores only sink, which looks like a weak network.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from crispseg.labels import IGNORE_INDEX
+from crispseg.plausibility.oddity import Oddity, per_cent
+
+__all__ = ["PLACEMENT", "Placement", "odd_placements", "placement"]
+
+PLACEMENT = "masks that lie elsewhere than their labels"
+
+Labels = npt.NDArray[np.uint8]
+Points = npt.NDArray[np.intp]
+
+_REACH = 32  # px that a shift may have
+_STEP = 4  # px between the first guesses
+_NEAR = 8  # px within which every shift is tried, and added up over images
+_POINTS = 2000  # pixels that are compared
+_AGREED = 0.75  # least share of images that must say the same
+_LESS_WRONG = 0.9  # a near shift counts if at most this part of the errors of all images remains,
+_LESS_WRONG_IN_FEW = 0.75  # and this where they are
+_FEW_IMAGES = 4
+_FAR_LESS_WRONG = 0.5  # the same of anything else
+_RIGHT = 0.02  # share of wrong pixels near boundaries below which nothing is looked for
+_SIDES_APART = 3  # px between the shifts of two halves, from which on they are a scale
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How one prediction lies to its labels.
+
+    Attributes:
+        said: in words that are the same for the same finding in other images; empty if it lies as it should.
+        wrong: share of the compared pixels that are wrong as it lies.
+        wrong_otherwise: the same if it lay as `said`.
+        near: (17, 17) shares of wrong pixels by shift, from 8 px above and to the left on; None where none was tried.
+    """
+
+    said: str
+    wrong: float
+    wrong_otherwise: float
+    near: npt.NDArray[np.float64] | None = None
+
+
+_AS_IT_SHOULD = Placement("", 0.0, 0.0)
+
+
+def placement(prediction: Labels, labels: Labels) -> Placement:
+    """Find where a prediction fits its labels best.
+
+    Args:
+        prediction: (H, W) train ids.
+        labels: (H, W) train ids, 255 = ignore.
+
+    Returns:
+        The best of: mirrored, turned, transposed; at another scale; shifted by 9 to 32 px; shifted by less.
+
+    Example:
+        >>> labels = np.zeros((64, 64), dtype=np.uint8)
+        >>> labels[20:40, 10:40] = 1
+        >>> placement(labels[:, ::-1], labels).said
+        'mirrored, left and right exchanged,'
+    """
+    if min(labels.shape) < 16 or prediction.shape != labels.shape:
+        return _AS_IT_SHOULD
+    everywhere = _thinned(np.argwhere(labels != IGNORE_INDEX))
+    if not len(everywhere):
+        return _AS_IT_SHOULD
+    found = _mirrored(prediction, labels, everywhere)
+    if found.said:
+        return found
+    near = _near_boundaries(labels)
+    if len(near) < 50 or _wrong(prediction, labels, near, (0, 0)) < _RIGHT:
+        return _AS_IT_SHOULD
+    found = _scaled(prediction, labels, near) or _shifted(prediction, labels, near)
+    return found if found.said else replace(found, near=_near_shifts(prediction, labels, near))
+
+
+def odd_placements(found: Sequence[Placement]) -> list[Oddity]:
+    """What most images of a sample say of their placement; nothing where they differ, as those of weak networks do.
+
+    Args:
+        found: of each image.
+    """
+    said, count = Counter(one.said for one in found).most_common(1)[0] if found else ("", 0)
+    if said and count >= _AGREED * len(found):
+        those = [one for one in found if one.said == said]
+        before, after = (float(np.mean([getattr(one, key) for one in those])) for key in ("wrong", "wrong_otherwise"))
+        return [_in_words(said, count, len(found), before, after)]
+    return _near_by(found)
+
+
+def _near_by(found: Sequence[Placement]) -> list[Oddity]:
+    """The near shift that fits all images best, if it fits most of them better than none."""
+    tried = [one.near for one in found if one.near is not None]
+    if not tried or len(tried) < _AGREED * len(found):
+        return []
+    together = np.mean(tried, axis=0)
+    row, column = np.unravel_index(together.argmin(), together.shape)
+    before, after = together[_NEAR, _NEAR], together[row, column]
+    count = sum(bool(one[row, column] < one[_NEAR, _NEAR]) for one in tried)
+    needed = _LESS_WRONG_IN_FEW if len(found) < _FEW_IMAGES else _LESS_WRONG
+    if (row, column) == (_NEAR, _NEAR) or after > needed * before or count < _AGREED * len(found):
+        return []
+    said = _shift_in_words((int(row) - _NEAR, int(column) - _NEAR))
+    return [_in_words(said, count, len(found), float(before), float(after))]
+
+
+def _in_words(said: str, count: int, images: int, before: float, after: float) -> Oddity:
+    detail = (
+        f"the predictions lie {said} in {count} of {images} images that were looked at: {per_cent(before, 1)} of the "
+        f"pixels that were compared are wrong, put right {per_cent(after, 1)}; look for resizing, cropping, padding or "
+        "turning that images and masks do not share"
+    )
+    return Oddity(PLACEMENT, detail)
+
+
+def _thinned(points: Points, most: int = _POINTS) -> Points:
+    return points if len(points) <= most else points[np.linspace(0, len(points) - 1, most).astype(np.intp)]
+
+
+def _near_boundaries(labels: Labels) -> Points:
+    """Pixels within a few of a boundary between classes."""
+    edges = np.zeros(labels.shape, np.uint8)
+    edges[:, 1:] |= (
+        (labels[:, 1:] != labels[:, :-1]) & (labels[:, 1:] != IGNORE_INDEX) & (labels[:, :-1] != IGNORE_INDEX)
+    )
+    edges[1:] |= (labels[1:] != labels[:-1]) & (labels[1:] != IGNORE_INDEX) & (labels[:-1] != IGNORE_INDEX)
+    band = cv2.dilate(edges, np.ones((7, 7), np.uint8)).astype(bool)
+    return _thinned(np.argwhere(band & (labels != IGNORE_INDEX)))
+
+
+def _wrong(prediction: Labels, labels: Labels, points: Points, shift: tuple[int, int]) -> float:
+    """Share of the pixels whose class is not where the shift says; those that it leads outside are left out."""
+    rows, columns = points[:, 0] + shift[0], points[:, 1] + shift[1]
+    inside = (rows >= 0) & (rows < labels.shape[0]) & (columns >= 0) & (columns < labels.shape[1])
+    if 2 * inside.sum() < len(points):
+        return 1.0
+    true = labels[points[inside, 0], points[inside, 1]]
+    return float((prediction[rows[inside], columns[inside]] != true).mean())
+
+
+def _best_shift(prediction: Labels, labels: Labels, points: Points) -> tuple[tuple[int, int], float, float]:
+    """Rows and columns, and how much is wrong unshifted and shifted; unshifted unless the shift is clearly better."""
+    reach = min(_REACH, min(labels.shape) // 4) // _STEP * _STEP
+    coarse = range(-reach, reach + 1, _STEP)
+    few = _thinned(points, _POINTS // 4)
+    start = min(
+        ((y, x) for y in coarse for x in coarse), key=lambda at: (_wrong(prediction, labels, few, at), _far(at))
+    )
+    unshifted = _wrong(prediction, labels, points, (0, 0))
+    best, least = (0, 0), unshifted
+    for centre in {start, (0, 0)}:
+        for y in range(centre[0] - _STEP + 1, centre[0] + _STEP):
+            for x in range(centre[1] - _STEP + 1, centre[1] + _STEP):
+                if (wrong := _wrong(prediction, labels, points, (y, x))) < least:
+                    best, least = (y, x), wrong
+    if least > _FAR_LESS_WRONG * unshifted:
+        return (0, 0), unshifted, unshifted
+    return best, unshifted, least
+
+
+def _near_shifts(prediction: Labels, labels: Labels, points: Points) -> npt.NDArray[np.float64]:
+    shifts = range(-_NEAR, _NEAR + 1)
+    return np.array([[_wrong(prediction, labels, points, (y, x)) for x in shifts] for y in shifts])
+
+
+def _far(shift: tuple[int, int]) -> int:
+    return shift[0] ** 2 + shift[1] ** 2
+
+
+def _shifted(prediction: Labels, labels: Labels, points: Points) -> Placement:
+    shift, before, after = _best_shift(prediction, labels, points)
+    if max(map(abs, shift)) <= _NEAR:  # left to all images together
+        return replace(_AS_IT_SHOULD, wrong=before, wrong_otherwise=before)
+    return Placement(_shift_in_words(shift), before, after)
+
+
+def _shift_in_words(shift: tuple[int, int]) -> str:
+    down, right = shift
+    parts = [
+        f"{abs(size)} px {there if size > 0 else back}"
+        for size, there, back in ((right, "to the right", "to the left"), (down, "below", "above"))
+        if size
+    ]
+    return " and ".join(parts) + " of their labels"
+
+
+def _scaled(prediction: Labels, labels: Labels, points: Points) -> Placement | None:
+    """Whether two halves are shifted apart, which a resized or stretched mask is."""
+    for axis, words in ((1, ("wider", "narrower")), (0, ("higher", "lower"))):
+        middle = labels.shape[axis] / 2
+        halves = [points[points[:, axis] < middle], points[points[:, axis] >= middle]]
+        if min(map(len, halves)) < 50:
+            continue
+        found = [_best_shift(prediction, labels, half) for half in halves]
+        apart = found[1][0][axis] - found[0][0][axis]
+        if abs(apart) >= _SIDES_APART:
+            before, after = (float(np.mean([one[index] for one in found])) for index in (1, 2))
+            if after <= _FAR_LESS_WRONG * before:
+                return Placement(f"stretched, {words[apart < 0]} than their labels", before, after)
+    return None
+
+
+_LOOKS: dict[str, Callable[[Labels], Labels]] = {
+    "mirrored, left and right exchanged,": lambda array: array[:, ::-1],
+    "mirrored, top and bottom exchanged,": lambda array: array[::-1],
+    "turned by 180°": lambda array: array[::-1, ::-1],
+    "transposed, rows and columns exchanged,": lambda array: array.T,
+    "turned by 90°": lambda array: np.rot90(array),
+    "turned by 270°": lambda array: np.rot90(array, 3),
+    "at half the scale of their labels": lambda array: _resampled(array, 0.5),
+    "at twice the scale of their labels": lambda array: _resampled(array, 2.0),
+}
+"""How a prediction may lie, and what undoes it."""
+
+
+def _resampled(array: Labels, scale: float) -> Labels:
+    """What lies at `scale` from the first corner, as it would lie at 1."""
+    rows, columns = (np.minimum((np.arange(size) * scale).astype(np.intp), size - 1) for size in array.shape)
+    resampled: Labels = array[rows[:, None], columns[None]]
+    return resampled
+
+
+def _mirrored(prediction: Labels, labels: Labels, points: Points) -> Placement:
+    unchanged = _wrong(prediction, labels, points, (0, 0))
+    best, least = "", unchanged
+    for said, undo in _LOOKS.items():
+        other = undo(prediction)
+        if other.shape == labels.shape and (wrong := _wrong(other, labels, points, (0, 0))) < least:
+            best, least = said, wrong
+    if least > _FAR_LESS_WRONG * unchanged or unchanged - least < 0.05:
+        return _AS_IT_SHOULD
+    return Placement(best, unchanged, least)
