@@ -368,11 +368,20 @@ LOSSES: Registry[Any] = Registry(
 _LAYOUT_OPTIONS = {
     "toy_streets": ("toy_train_images", "toy_val_images", "toy_size_hw", "toy_seed"),
     "kitti": ("folds", "fold"),
+    "voc": ("encoding", "colour_distance"),
+    "coco": ("annotations", "image_folder", "overlaps"),
+    "labelme": ("overlaps",),
+    "yolo": ("overlaps",),
     "folder": ("encoding", "colour_distance", "image_folder", "label_folder", "label_ending", "split_lists"),
 }
+_LAYOUT_HOMES = {"voc": ".voc", "coco": ".coco", "labelme": ".labelme", "yolo": ".yolo"}
 _LAYOUTS = (
     "toy_streets",
     "folder",
+    "voc",
+    "coco",
+    "labelme",
+    "yolo",
     "cityscapes",
     "cityscapes_coarse",
     "camvid",
@@ -388,7 +397,7 @@ _LAYOUTS = (
 
 LAYOUTS: Registry[Any] = Registry(
     "layout",
-    {name: f"crispseg.data.layouts:{name}" for name in _LAYOUTS},
+    {name: f"crispseg.data.layouts{_LAYOUT_HOMES.get(name, '')}:{name}" for name in _LAYOUTS},
     given=("config", "split"),
     options={name: _LAYOUT_OPTIONS.get(name, ()) for name in _LAYOUTS},
 )

@@ -32,7 +32,8 @@ def records_of(data: SegmentationDataset):
 
 
 def test_every_layout_with_files_has_a_miniature():
-    assert set(MINIATURES) == set(LAYOUTS) - {"toy_streets"}
+    of_tools = {"voc", "coco", "labelme", "yolo"}  # whose files are written in test_data_outlines.py
+    assert set(MINIATURES) == set(LAYOUTS) - {"toy_streets"} - of_tools
 
 
 @pytest.mark.parametrize("layout", MINIATURES)

@@ -217,7 +217,7 @@ def _files(sources: dict[str, SampleSource]) -> list[tuple[str, Path]]:
 
 def _how(sources: dict[str, SampleSource]) -> list[str]:
     """How label files are read, where that is a choice."""
-    return sorted({source.label_format.how for source in sources.values() if isinstance(source, FileSource)})
+    return sorted({source.how for source in sources.values() if isinstance(source, FileSource)})
 
 
 class _Found(NamedTuple):

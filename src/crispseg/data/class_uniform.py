@@ -176,7 +176,7 @@ def class_index(
     if not isinstance(source, FileSource):
         return build()
     files = ((record.name, record.labels) for record in source.records)
-    state = fingerprint(files, _FORMAT, tile_px, label_space.to_dict(), source.label_format.how)
+    state = fingerprint(files, _FORMAT, tile_px, label_space.to_dict(), source.how)
     name = f"class-index-{state}.npz"
     return found_once(name, folder, "the class index", find=build, read=_read, write=_write)
 

@@ -98,6 +98,9 @@ class FileSource:
         label_space: the table of the label files.
         label_format: how they are read.
         max_pixels: of one image; see `crispseg.io.read_image`.
+
+    Attributes:
+        how: what else the labels depend on, for fingerprints.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class FileSource:
         self.label_format = label_format
         self.max_pixels = max_pixels
         self.names = [record.name for record in self.records]
+        self.how = label_format.how
 
     def size_hw(self, index: int) -> tuple[int, int]:
         """From the image's header."""

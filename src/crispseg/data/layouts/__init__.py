@@ -23,7 +23,7 @@ from crispseg.data.layouts.choices import (
     pascal_context_split,
 )
 from crispseg.data.layouts.drawn import check_drawing, drawn_split, joined
-from crispseg.data.layouts.files import FindRecords, PairedFolders, existing_root, first_existing
+from crispseg.data.layouts.files import FindRecords, PairedFolders, existing_root, first_existing, split_parts
 from crispseg.data.layouts.own_folders import OwnFolders, split_names
 from crispseg.data.masks import MaskEncoding, mask_format, what_it_holds
 from crispseg.data.records import FileSource, SampleSource
@@ -92,22 +92,6 @@ def open_layout(config: DataConfig, split: str) -> tuple[SampleSource, LabelSpac
         return open_split(split)
     opened = [drawn_split(complete, part, open_split) or open_split(part) for part in split_parts(split)]
     return joined([source for source, _ in opened]), opened[0][1]
-
-
-def split_parts(split: str) -> list[str]:
-    """The splits that a name joins.
-
-    Raises:
-        DataError: if one is empty or comes twice.
-
-    Example:
-        >>> split_parts("train+val"), split_parts("test")
-        (['train', 'val'], ['test'])
-    """
-    parts = split.split("+")
-    if not all(parts) or len(set(parts)) < len(parts):
-        raise DataError(f"split {split!r}: names joined with '+', each once, were expected, as in train+val")
-    return parts
 
 
 def _of_files(table: str, holds: str, find: FindRecords, label_format: LabelFormat = PNG_FORMAT) -> Layout:

@@ -23,6 +23,7 @@ __all__ = [
     "first_existing",
     "listed_names",
     "pair",
+    "split_parts",
 ]
 
 FindRecords = Callable[[DataConfig, Path, str], list[Record]]
@@ -76,6 +77,22 @@ class PairedFolders:
             " or ".join(f"X{ending}" for ending in endings) for endings in (self.image_endings, self.label_endings)
         )
         return f"{images} and {labels} belong together"
+
+
+def split_parts(split: str) -> list[str]:
+    """The splits that a name joins.
+
+    Raises:
+        DataError: if one is empty or comes twice.
+
+    Example:
+        >>> split_parts("train+val"), split_parts("test")
+        (['train', 'val'], ['test'])
+    """
+    parts = split.split("+")
+    if not all(parts) or len(set(parts)) < len(parts):
+        raise DataError(f"split {split!r}: names joined with '+', each once, were expected, as in train+val")
+    return parts
 
 
 def existing_root(config: DataConfig, expected: str) -> Path:
