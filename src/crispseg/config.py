@@ -77,6 +77,8 @@ class DataConfig(_Values):
     layout: str = "folder"  # a name in crispseg.data.LAYOUTS, such as cityscapes or camvid; docs/datasets.md has all
     root: str | None = None
     labels: str | None = None  # name of a packaged table or path of a YAML file; None: the layout's own
+    target: Literal["classes", "directions"] = "classes"  # directions: which way the inside lies, for refiners
+    reach_px: Annotated[int, Field(gt=0, le=64)] = 4  # how far from a border pixels have a direction
     train_split: str = "train"  # a plus joins several, as in train+val
     val_split: str = "val"
     val: Annotated[float, Field(gt=0, lt=1)] | None = None  # share of the training images that is val_split instead

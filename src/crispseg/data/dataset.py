@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable
+from functools import partial
 from typing import Any, TypedDict
 
 import numpy as np
@@ -19,6 +21,8 @@ from crispseg.data.transforms import JointTransform
 from crispseg.data.workers import data_worker
 from crispseg.errors import DataError
 from crispseg.labels import LabelSpace
+from crispseg.labels import label_space as load_label_space
+from crispseg.ops.directions import inward_directions
 
 __all__ = ["Item", "SegmentationDataset", "build_dataset"]
 
@@ -50,10 +54,13 @@ class SegmentationDataset(Dataset[Item]):
         transform: varies a sample; None leaves images whole.
         seed: of the transform's draws.
         cache: keep every decoded sample in memory, shared with workers that are forked after construction.
+        directions_reach_px: with it labels become directions to the inside of their regions, after the transform,
+            which turns and scales them; see `crispseg.ops.directions.inward_directions`. None: they stay classes.
 
     Attributes:
         source: as given.
-        label_space: as given.
+        source_space: the classes of the source's labels.
+        label_space: the classes of the labels that come out: as given, or the directions.
         names: one per sample.
     """
 
@@ -65,9 +72,14 @@ class SegmentationDataset(Dataset[Item]):
         *,
         seed: int = 0,
         cache: bool = False,
+        directions_reach_px: int | None = None,
     ) -> None:
         self.source = source
-        self.label_space = label_space
+        self.source_space = label_space
+        self.label_space = label_space if directions_reach_px is None else load_label_space("directions")
+        self._relabel: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]] | None = None
+        if directions_reach_px is not None:
+            self._relabel = partial(inward_directions, reach_px=directions_reach_px)
         self.names = list(source.names)
         self.transform = transform
         self.seed = seed
@@ -81,7 +93,7 @@ class SegmentationDataset(Dataset[Item]):
     def __getitem__(self, key: int | ClassDraw) -> Item:
         if get_worker_info() is not None:
             data_worker()
-        image, labels, name = self.sample(key.sample if isinstance(key, ClassDraw) else key)
+        image, labels, name = self._source_sample(key.sample if isinstance(key, ClassDraw) else key)
         if self.transform is None:
             pass
         elif isinstance(key, ClassDraw):
@@ -91,6 +103,8 @@ class SegmentationDataset(Dataset[Item]):
         else:
             rng = np.random.default_rng((self.seed, self.epoch, key % len(self)))
             image, labels = self.transform(image, labels, rng)
+        if self._relabel is not None:
+            labels = self._relabel(labels)
         channels_first = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return Item(
             image=channels_first.to(torch.float32).div_(255),
@@ -99,7 +113,7 @@ class SegmentationDataset(Dataset[Item]):
         )
 
     def sample(self, index: int) -> Sample:
-        """One whole sample as it is read or made, without transform.
+        """One whole sample without transform.
 
         Args:
             index: from 0, or negative from the end.
@@ -108,6 +122,10 @@ class SegmentationDataset(Dataset[Item]):
             IndexError: if there is no such sample.
             DataError: if its files are broken or do not fit together or to the table.
         """
+        sample = self._source_sample(index)
+        return sample if self._relabel is None else sample._replace(labels=self._relabel(sample.labels))
+
+    def _source_sample(self, index: int) -> Sample:
         if not -len(self) <= index < len(self):
             raise IndexError(f"sample {index} of a data set with {len(self)}")
         index %= len(self)
@@ -120,7 +138,7 @@ class SegmentationDataset(Dataset[Item]):
             return draw.centre_px(labels, rng)
         except ValueError:
             raise DataError(
-                f"{name}: {self.label_space.class_names[draw.class_id]!r} is not where the class index says; "
+                f"{name}: {self.source_space.class_names[draw.class_id]!r} is not where the class index says; "
                 "its labels were changed since the run began: start it again"
             ) from None
 
@@ -170,7 +188,10 @@ def build_dataset(config: DataConfig, split: str, augment: bool, seed: int = 0) 
             colour_shift=config.colour_shift,
             blur_probability=config.blur_probability,
         )
-    return SegmentationDataset(source, label_space, transform, seed=seed, cache=config.cache)
+    reach_px = config.reach_px if config.target == "directions" else None
+    return SegmentationDataset(
+        source, label_space, transform, seed=seed, cache=config.cache, directions_reach_px=reach_px
+    )
 
 
 class _SampleCache:

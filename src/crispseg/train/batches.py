@@ -143,10 +143,10 @@ def train_loader(
     classes = None
     if data.class_uniform > 0:
         classes = class_index(
-            dataset.source, dataset.label_space, data.class_uniform_tile, folder=data.index_cache, progress=progress
+            dataset.source, dataset.source_space, data.class_uniform_tile, folder=data.index_cache, progress=progress
         )
         if rank == 0:
-            _name_absent_classes(dataset.label_space.class_names, classes)
+            _name_absent_classes(dataset.source_space.class_names, classes)
     batches = EpochBatches(
         len(dataset),
         size,
