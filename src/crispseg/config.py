@@ -128,6 +128,7 @@ class LossConfig(_Values):
     system: str | None = None  # which loss; None: the one that the head announces
     segmentation: Literal["cross_entropy", "ohem"] = "cross_entropy"
     auxiliary_weight: NonNegative = 0.4
+    active_boundary_weight: NonNegative = 0.0  # of the active boundary loss (Wang et al., 2022), beside all others
     class_weights: tuple[float, ...] | None = None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     ohem_probability: Probability = 0.7

@@ -6,6 +6,7 @@ change when a batch is repeated, and an empty selection gives 0 with a gradient 
 
 from __future__ import annotations
 
+from crispseg.losses.active_boundary import ActiveBoundaryLoss, active_boundary_loss
 from crispseg.losses.boundary import BoundaryBCE, boundary_bce
 from crispseg.losses.common import batch_of_all_processes
 from crispseg.losses.decoupled import (
@@ -42,6 +43,7 @@ from crispseg.losses.system import (
 
 __all__ = [
     "LOSSES",
+    "ActiveBoundaryLoss",
     "BoundaryBCE",
     "DecoupledLoss",
     "DualBoundaryLoss",
@@ -53,6 +55,7 @@ __all__ = [
     "RelaxedCrossEntropy",
     "SegmentationCrossEntropy",
     "SegmentationLoss",
+    "active_boundary_loss",
     "batch_of_all_processes",
     "boundary_bce",
     "boundary_potential",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from crispseg.config import LossConfig, NonNegative, PositiveInt, Probability
 from crispseg.errors import ConfigError
+from crispseg.losses.active_boundary import active_boundary_loss
 from crispseg.losses.boundary import BoundaryBCE
 from crispseg.losses.decoupled import HardBoundaryCrossEntropy, InteriorCrossEntropy, RelaxedCrossEntropy
 from crispseg.losses.dual_task import DualBoundaryLoss, DualSegmentationLoss, PotentialFilter
@@ -43,6 +44,7 @@ class SegmentationLoss(nn.Module):
     Terms:
         ``segmentation``: cross-entropy, or OHEM, of the logits.
         ``auxiliary``: the same of the auxiliary logits, by default 0.4 times; heads may do without.
+        ``active_boundary``: of the logits; left out unless it has a weight.
 
     Args:
         config: the common terms' settings.
@@ -81,6 +83,9 @@ class SegmentationLoss(nn.Module):
         terms = {"segmentation": self.cross_entropy(output.logits, labels)}
         if output.auxiliary_logits is not None:
             terms["auxiliary"] = self.config.auxiliary_weight * self.cross_entropy(output.auxiliary_logits, labels)
+        if self.config.active_boundary_weight:
+            moved = active_boundary_loss(output.logits, labels)
+            terms["active_boundary"] = self.config.active_boundary_weight * moved
         return terms
 
     def _check_branches(self, output: SegmentationOutput) -> None:
