@@ -14,7 +14,7 @@ from crispseg.errors import DataError
 from crispseg.io import files_below
 from crispseg.wording import in_words_by_kind
 
-__all__ = ["FilePair", "labels_of", "pair_files"]
+__all__ = ["FilePair", "labels_of", "pair_files", "pair_with_images"]
 
 _SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"})
 _LOSSY = frozenset({".jpg", ".jpeg"})
@@ -69,17 +69,58 @@ def pair_files(
     if complaints := [_nothing_in(folder) for folder, files in ((predictions, ours), (labels, theirs)) if not files]:
         raise DataError("; ".join(complaints))
 
+    return _match(*_keyed(ours, predictions, theirs, labels))
+
+
+def pair_with_images(
+    masks: Path, images: Path, image_files: list[Path], encoding: Encoding = "raw-ids"
+) -> tuple[list[tuple[Path, Path, Path]], list[Problem]]:
+    """Find the image of each mask, by the names that `pair_files` goes by.
+
+    Args:
+        masks: the folder of label images.
+        images: the folder of images, which may hold others as well.
+        image_files: those below it that are images.
+        encoding: of the masks.
+
+    Returns:
+        By mask: its path below `masks` without ending, its file, and its image's; and the masks that have no image, or
+        several.
+
+    Raises:
+        DataError: if there are no masks.
+    """
+    found = _label_images(masks, encoding)
+    if not found:
+        raise DataError(_nothing_in(masks))
+    pairs, problems = [], []
+    ours, theirs = _keyed(found, masks, [path for path in image_files if path not in set(found)], images)
+    for key, files in sorted(ours.items()):
+        pictures = theirs.get(key, [])
+        if len(pictures) == 1:
+            pairs += [(path.relative_to(masks).with_suffix(""), path, pictures[0]) for path in files]
+            continue
+        kind = "several images of one mask" if pictures else "no image of a mask"
+        detail = " and ".join(map(str, pictures)) or f"none below {images} is called so"
+        problems += [Problem(kind, str(path), detail) for path in files]
+    return pairs, problems
+
+
+def _keyed(
+    ours: list[Path], our_folder: Path, theirs: list[Path], their_folder: Path
+) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    """Files by the strictest of `_KEYS` that pairs half of them, or by that which pairs most."""
     best: tuple[dict[str, list[Path]], dict[str, list[Path]]] | None = None
     most = 0
     for key in _KEYS:
-        keyed = _by_key(ours, predictions, key), _by_key(theirs, labels, key)
+        keyed = _by_key(ours, our_folder, key), _by_key(theirs, their_folder, key)
         paired = len(keyed[0].keys() & keyed[1].keys())
         if best is None or paired > most:
             best, most = keyed, paired
         if 2 * paired >= min(len(ours), len(theirs)):
             break
     assert best is not None
-    return _match(*best)
+    return best
 
 
 def labels_of(images: Iterable[Path], labels: Path, encoding: Encoding) -> dict[Path, Path]:

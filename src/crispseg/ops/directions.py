@@ -1,7 +1,7 @@
 """Which way the inside of a region lies, seen from near its border: what refiners learn, and how masks follow it.
 
-SegFix (Yuan et al., 2020): labels inside of regions are more reliable than those at borders, so a pixel at a border takes
-the label of a pixel further inside. A direction is one of nine numbers: 0 stays, 1 to 8 are steps to a neighbour.
+SegFix (Yuan et al., 2020): labels inside of regions are more reliable than those at borders, so a pixel at a border
+takes the label of a pixel further inside. A direction is one of nine numbers: 0 stays, 1 to 8 are steps to a neighbour.
 """
 
 from __future__ import annotations
