@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from crispseg.models import Segmenter, create_model, describe, load_model, push_to_hub, save_model
     from crispseg.plugins import load_plugin
     from crispseg.recipes import load_recipe
+    from crispseg.refinement import Refiner
     from crispseg.train import fit
     from crispseg.types import SegmentationOutput
 else:
@@ -60,6 +61,7 @@ else:
             "crispseg.published": (),
             "crispseg.plugins": ("load_plugin",),
             "crispseg.recipes": ("load_recipe",),
+            "crispseg.refinement": ("Refiner",),
             "crispseg.train": ("fit",),
             "crispseg.types": ("SegmentationOutput",),
         },
@@ -73,6 +75,7 @@ __all__ = [
     "LabelSpace",
     "Prediction",
     "Predictor",
+    "Refiner",
     "SegmentationOutput",
     "Segmenter",
     "TrainingError",

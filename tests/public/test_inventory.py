@@ -21,6 +21,7 @@ def test_the_public_face():
         "LabelSpace",
         "Prediction",
         "Predictor",
+        "Refiner",
         "SegmentationOutput",
         "Segmenter",
         "TrainingError",

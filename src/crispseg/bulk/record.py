@@ -1,4 +1,4 @@
-"""``segmented.jsonl``: which images a folder has the results of, so that a run goes on where it was stopped.
+"""``segmented.jsonl``, ``refined.jsonl``: which images a folder has the results of, so that a run goes on from there.
 
 The first line says by which model and how; each of the others that one image's files are in place. Every shard of a run
 has a file of its own, and all of them are read, so that machines need nothing but the folder.
@@ -25,8 +25,6 @@ from crispseg.parsing import TextError, parse_json
 
 __all__ = ["Record", "Stamp", "settings_of", "stamp_of"]
 
-_FORMAT = "crispseg segment 1"
-
 Stamp = tuple[int, int]
 """A file's size and the time of its last change, by which it is known again."""
 
@@ -43,13 +41,13 @@ class Written(Protocol):
         """What else its content depends on."""
 
 
-def stamp_of(path: Path) -> Stamp | None:
-    """Of a file; None if there is none."""
+def stamp_of(*paths: Path) -> Stamp | None:
+    """Of a file, or of several that belong together; None if one is missing."""
     try:
-        state = path.stat()
+        states = [path.stat() for path in paths]
     except (OSError, ValueError):
         return None
-    return state.st_size, state.st_mtime_ns
+    return sum(state.st_size for state in states), sum(state.st_mtime_ns for state in states)
 
 
 def settings_of(predictor: Predictor) -> dict[str, Any]:
@@ -74,6 +72,7 @@ class Record:
         settings: what they depend on.
         shard: its number and how many there are; None: all in one.
         overwrite: forget what is known, and what other settings have left.
+        done: what was done to the images, by which the file is named: ``"segmented"`` or ``"refined"``.
 
     Raises:
         ConfigError: if the folder has results of other settings, or another process writes the same shard.
@@ -81,12 +80,19 @@ class Record:
     """
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, Any], shard: tuple[int, int] | None = None, overwrite: bool = False
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        shard: tuple[int, int] | None = None,
+        overwrite: bool = False,
+        *,
+        done: str = "segmented",
     ) -> None:
-        name = "segmented" if shard is None else f"segmented-{shard[0]}-of-{shard[1]}"
+        name = done if shard is None else f"{done}-{shard[0]}-of-{shard[1]}"
+        self._done, self._format = done, f"crispseg {_COMMANDS[done]} 1"
         self._folder, self._overwrite = folder, overwrite
         self._path, self._lock_path = folder / f"{name}.jsonl", folder / f".{name}.lock"
-        self._head = json.dumps({"format": _FORMAT, **settings}, ensure_ascii=False)
+        self._head = json.dumps({"format": self._format, **settings}, ensure_ascii=False)
         self._settings = json.loads(self._head)  # as they are read again
         self._appending = threading.Lock()
         self._known: dict[tuple[str, Stamp], set[str]] = {}
@@ -100,7 +106,7 @@ class Record:
                     f"{self._folder}: another run is at work in it ({holder}); wait until it has ended, name another "
                     "folder, or give each its --shard"
                 ) from None
-            for path in sorted(self._folder.glob("segmented*.jsonl")):
+            for path in sorted(self._folder.glob(f"{self._done}*.jsonl")):
                 self._read(path)
             self._start()
             self._file = stack.enter_context(self._path.open("a", encoding="utf-8"))
@@ -128,9 +134,10 @@ class Record:
     def _read(self, path: Path) -> None:
         with path.open("rb") as file:
             head = _parse(file.readline())
-            if head.get("format") != _FORMAT:
+            if head.get("format") != self._format:
                 raise DataError(
-                    f"{path}: its first line is not that of a {_FORMAT!r}; move the file away, or name another folder"
+                    f"{path}: its first line is not that of a {self._format!r}; move the file away, or name "
+                    "another folder"
                 )
             if head != self._settings:
                 if not self._overwrite:
@@ -160,6 +167,9 @@ class Record:
             file.seek(-1, os.SEEK_END)
             if file.read() != b"\n":
                 file.write(b"\n")
+
+
+_COMMANDS = {"segmented": "segment", "refined": "refine"}
 
 
 def _key(output: Written) -> str:

@@ -21,6 +21,7 @@ from crispseg.cli.fit import fit
 from crispseg.cli.plugin import with_plugins
 from crispseg.cli.push import push
 from crispseg.cli.recipes import recipes
+from crispseg.cli.refine import refine
 from crispseg.cli.score import score
 from crispseg.cli.segment import segment
 from crispseg.cli.serve import serve
@@ -96,6 +97,7 @@ for _command in (
     evaluate,
     score,
     compare,
+    refine,
     segment,
     serve,
     explain,

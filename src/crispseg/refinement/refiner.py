@@ -1,0 +1,197 @@
+"""A mask and its image to a sharper mask."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from crispseg.errors import ConfigError, DataError
+from crispseg.inference import Predictor
+from crispseg.io.images import MAX_PIXELS, read_image
+from crispseg.labels import label_space
+from crispseg.ops.directions import walk
+from crispseg.refinement.methods import METHODS
+from crispseg.wording import nearest_name
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from crispseg.inference import ExportedModel
+    from crispseg.types import SegmentationOutput
+
+__all__ = ["Refiner", "enlarged"]
+
+Mask: TypeAlias = npt.NDArray[Any]
+UInt8 = npt.NDArray[np.uint8]
+
+LARGEST_FACTOR = 32
+"""How many times smaller than its image a mask may be."""
+
+
+class Refiner:
+    """Sharpens masks: `refiner(image, mask)`.
+
+    With a network: it has learned which way the inside of a region lies (`crispseg.ops.directions`), from the image
+    alone. Each pixel follows these directions for some steps and takes the label of the pixel where it arrives (SegFix,
+    Yuan et al., 2020, whose offset is one straight step). So the labels themselves mean nothing to it, a pixel changes
+    only if another label lies within `steps` of it, and it takes one that lies there.
+
+    Args:
+        model: a network or exported file that predicts directions, as ``crispseg fit camvid/refiner`` trains one; or a
+            name in `crispseg.refinement.METHODS`, which need no training.
+        steps: most steps of a pixel, and the reach of a method; 1 to 64.
+        threshold: the probability of being near a border above which a pixel moves at all, in (0, 1).
+        window_hw: height and width of windows that slide over large images; None: the whole image at once.
+        device: see `crispseg.Predictor`.
+        precision: see `crispseg.Predictor`.
+        max_pixels: of an image file; larger ones are refused.
+
+    Raises:
+        ConfigError: if the model is no refiner, the method unknown or an option out of its range.
+
+    Example:
+        >>> image = np.zeros((4, 6, 3), dtype=np.uint8)
+        >>> image[:, 3:] = 255
+        >>> coarse = np.repeat(np.array([[0, 0, 0, 0, 7, 7]], dtype=np.uint8), 4, axis=0)
+        >>> Refiner("guided_filter")(image, coarse)[0].tolist()
+        [0, 0, 0, 7, 7, 7]
+    """
+
+    def __init__(
+        self,
+        model: Callable[[Tensor], SegmentationOutput] | ExportedModel | str | os.PathLike[str],
+        *,
+        steps: int = 8,
+        threshold: float = 0.5,
+        window_hw: tuple[int, int] | None = None,
+        device: torch.device | str | None = None,
+        precision: str = "auto",
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        if not 1 <= steps <= 64:
+            raise ConfigError(f"steps is {steps}; 1 to 64 expected")
+        if not 0 < threshold < 1:
+            raise ConfigError(f"threshold is {threshold}; above 0 and below 1 expected")
+        self.steps = steps
+        self.threshold = threshold
+        self.max_pixels = max_pixels
+        self.method: str | None = None
+        self.predictor: Predictor | None = None
+        if isinstance(model, str) and model in METHODS:
+            self.method = model
+            return
+        if isinstance(model, str) and not os.path.exists(model):
+            raise ConfigError(f"no refiner {model!r}: {nearest_name(model, METHODS)}; or give a network")
+        self.predictor = Predictor(
+            model,
+            window_hw=window_hw,
+            overlap=0.25,
+            device=device,
+            keep_probability=True,
+            max_pixels=max_pixels,
+            precision=precision,
+        )
+        names = self.predictor.label_space.class_names
+        if names != label_space("directions").class_names:
+            raise ConfigError(
+                f"the model knows {', '.join(names[:3])} and so on ({self.predictor.label_space.name!r}): it segments, "
+                "and is no refiner; a model of crispseg fit camvid/refiner is one"
+            )
+
+    def __call__(self, image: str | os.PathLike[str] | UInt8, mask: Mask) -> Mask:
+        """Refine one mask.
+
+        Args:
+            image: a file's path, or (H, W, 3) uint8 RGB.
+            mask: (h, w) of any integers: train ids, raw ids, ids of instances; or (K, h, w) floats, probabilities. Its
+                size is the image's, or the same whole fraction of both sides.
+
+        Returns:
+            A mask of the same kind and the image's size.
+
+        Raises:
+            DataError: if the image cannot be read, or the mask does not fit it.
+        """
+        picture = image if isinstance(image, np.ndarray) else read_image(image, self.max_pixels)
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or picture.size == 0:
+            raise DataError(f"image is {picture.dtype} {picture.shape}; uint8 (H, W, 3) RGB expected")
+        whole = enlarged(mask, picture.shape[:2])
+        if self.predictor is None:
+            assert self.method is not None
+            return np.asarray(METHODS[self.method](picture, whole, self.steps))
+        arrived = walk(self.directions(picture), self.steps)
+        return whole.reshape(*whole.shape[:-2], -1)[..., arrived]
+
+    def directions(self, image: UInt8) -> UInt8:
+        """What the network says of an image: (H, W) uint8, indices into `crispseg.ops.directions.STEPS`.
+
+        Raises:
+            ConfigError: of a method, which knows no directions.
+        """
+        if self.predictor is None:
+            raise ConfigError(f"{self.method} knows no directions; give a network")
+        found = np.zeros(image.shape[:2], dtype=np.uint8)
+        size_hw = (image.shape[0], image.shape[1])
+        for rows in self.predictor.stream(
+            lambda top, left, height, width: image[top : top + height, left : left + width], size_hw
+        ):
+            assert rows.probability is not None  # it was asked for
+            moving = 1 - rows.probability[0] > self.threshold
+            towards = rows.probability[1:].argmax(axis=0).astype(np.uint8) + 1
+            found[rows.top : rows.top + len(moving)] = np.where(moving, towards, 0)
+        return found
+
+
+def enlarged(mask: Mask, size_hw: tuple[int, int]) -> Mask:
+    """A mask at the size of its image: each pixel takes the label that has the most of it, bilinearly.
+
+    Args:
+        mask: see `Refiner`.
+        size_hw: of the image.
+
+    Raises:
+        DataError: if the mask is of another form, or its size no whole fraction of the image's.
+
+    Example:
+        >>> enlarged(np.array([[0, 9], [9, 9]]), (4, 4)).tolist()
+        [[0, 0, 9, 9], [0, 0, 9, 9], [9, 9, 9, 9], [9, 9, 9, 9]]
+        >>> enlarged(np.array([[0, 9], [9, 9]]), (8, 8))[:, 3].tolist()  # the corner is rounded
+        [0, 0, 0, 9, 9, 9, 9, 9]
+    """
+    is_probability = mask.ndim == 3 and mask.dtype.kind == "f"
+    if not is_probability and not (mask.ndim == 2 and mask.dtype.kind in "iub"):
+        raise DataError(f"mask is {mask.dtype} {mask.shape}; integers (h, w) or probabilities (K, h, w) expected")
+    height, width = mask.shape[-2:]
+    if 0 in mask.shape:
+        raise DataError(f"mask is empty: {mask.shape}")
+    if (height, width) == size_hw:
+        return mask
+    factor = size_hw[0] // height
+    if (height * factor, width * factor) != size_hw or not 1 < factor <= LARGEST_FACTOR:
+        raise DataError(
+            f"the mask has {height}×{width} pixels and its image {size_hw[0]}×{size_hw[1]}; the same size, or a whole "
+            f"fraction of it down to 1/{LARGEST_FACTOR}, expected"
+        )
+    if is_probability:
+        return np.stack([_resized(plane, size_hw) for plane in mask])
+    values, inverse = np.unique(mask, return_inverse=True)
+    codes = inverse.reshape(mask.shape)
+    winner = np.zeros(size_hw, dtype=np.int32)
+    highest = np.full(size_hw, -1.0, dtype=np.float32)
+    for code in range(len(values)):
+        share = _resized((codes == code).astype(np.float32), size_hw)
+        better = share > highest
+        winner[better] = code
+        highest[better] = share[better]
+    return np.asarray(values[winner])
+
+
+def _resized(plane: npt.NDArray[Any], size_hw: tuple[int, int]) -> npt.NDArray[np.float32]:
+    found: npt.NDArray[np.float32] = cv2.resize(plane.astype(np.float32), size_hw[::-1], interpolation=cv2.INTER_LINEAR)
+    return found
