@@ -132,11 +132,39 @@ def test_the_model_sees_windows_of_the_asked_size():
         return pointwise(images)
 
     Predictor(watching, window_hw=(8, 6), overlap=0.5).predict_batch(torch.rand(2, 3, 16, 5))
-    assert set(seen) == {(2, 3, 8, 5)}  # as narrow as the image where that is smaller
-    assert len(seen) == 3
+    assert seen == [(2, 3, 8, 5)] * 3  # as narrow as the image where that is smaller
     seen.clear()
     Predictor(watching, window_hw=(8, 6)).predict_batch(torch.rand(1, 3, 7, 6))
     assert seen == [(1, 3, 7, 6)]
+
+
+def test_looks_in_batches_are_those_one_at_a_time(monkeypatch):
+    """Windows of one row and mirror images go in together, up to the bound; nothing else about them changes."""
+    sizes = []
+
+    class Spied(Convolution):
+        def forward(self, images):
+            sizes.append(images.shape[0])
+            return super().forward(images)
+
+    model = Spied()
+    image = np.random.default_rng(0).integers(0, 256, (20, 31, 3), dtype=np.uint8)
+    windows = {"window_hw": (12, 16)}  # three in a row
+    for options, most in [
+        (windows, 3),
+        ({"flip": True}, 2),
+        (windows | {"flip": True}, 3),
+        ({"flip": True, "scales": (0.5, 1.0)}, 2),
+    ]:
+        found = []
+        for bound, expected in [(1, 1), (2**18, most)]:
+            monkeypatch.setattr("crispseg.inference.network.CPU_BATCH_PIXELS", bound)
+            sizes.clear()
+            found.append(Predictor(model, keep_probability=True, precision="float32", **options)(image))
+            assert max(sizes) == expected, options
+        for one in found[1:]:
+            np.testing.assert_allclose(one.probability, found[0].probability, atol=1e-6)
+            np.testing.assert_array_equal(one.labels, found[0].labels)
 
 
 def test_the_model_runs_in_evaluation_mode_and_is_left_as_it_was():
@@ -147,7 +175,7 @@ def test_the_model_runs_in_evaluation_mode_and_is_left_as_it_was():
     model.layer.eval()  # a part that its owner had frozen
     before = {name: value.clone() for name, value in model.state_dict().items()}
     Predictor(model, flip=True).predict_batch(torch.rand(2, 3, 6, 6))
-    assert modes == [(False, False, True)] * 2
+    assert modes == [(False, False, True)]  # the image and its mirror image in one batch
     assert model.training
     assert model.norm.training
     assert not model.layer.training
@@ -388,7 +416,7 @@ def test_many_images_are_predicted_as_each_alone(tmp_path):
             seen.append(tuple(images.shape))
             return super().forward(images)
 
-    predictor = Predictor(Spied(), keep_probability=True)
+    predictor = Predictor(Spied(), keep_probability=True, precision="float32")
     many = dict(predictor.predict_many(images, batch_size=3))
     assert seen == [(3, 3, 9, 7), (1, 3, 5, 8), (3, 3, 9, 7), (1, 3, 9, 7)]
     assert list(many) == list(range(8))
@@ -400,7 +428,7 @@ def test_many_images_are_predicted_as_each_alone(tmp_path):
 
 
 def test_many_images_are_read_as_they_are_needed_and_never_more_than_a_batch(monkeypatch):
-    monkeypatch.setattr("crispseg.inference.predictor.BATCH_PIXELS", 20)
+    monkeypatch.setattr("crispseg.inference.network.CPU_BATCH_PIXELS", 20)
     handed_out = []
 
     def images():

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from crispseg.errors import ConfigError, DataError, WeightsError
 from crispseg.extras import needed
 from crispseg.inference.card import CARD_KEY, ExportCard
+from crispseg.inference.looks import CPU_BATCH_PIXELS
 from crispseg.inference.precision import checked_precision
 from crispseg.labels import LabelSpace
 from crispseg.ops.arrays import to_array
@@ -107,6 +108,7 @@ class FileBackend:
     """
 
     device = "cpu"
+    batch_pixels = CPU_BATCH_PIXELS
 
     def __init__(self, model: ExportedModel) -> None:
         if not {"logits", "probabilities"} & set(model.card.outputs):

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from crispseg.errors import ConfigError
+from crispseg.inference.converted import ConvertedNetwork
+from crispseg.inference.looks import BATCH_PIXELS, CPU_BATCH_PIXELS
 from crispseg.inference.precision import checked_precision
 from crispseg.ops.hardware import computes_bfloat16
 from crispseg.ops.resize import resize
@@ -45,7 +47,9 @@ class NetworkBackend:
         if self._device is not None and isinstance(model, nn.Module):
             model.to(self._device)
         self._wanted = checked_precision(precision)
-        self._run: Callable[[Tensor], object] = torch.compile(model) if compile else model
+        finish: Callable[[Any], Callable[[Tensor], object]] = torch.compile if compile else _as_it_is
+        self._run = finish(model)
+        self._converted = ConvertedNetwork(model, finish) if isinstance(model, nn.Module) else None
 
     @property
     def device(self) -> torch.device:
@@ -56,6 +60,11 @@ class NetworkBackend:
             for values in (*self.model.parameters(), *self.model.buffers()):
                 return values.device
         return torch.device("cpu")
+
+    @property
+    def batch_pixels(self) -> int:
+        """How many pixels pay at once, at most."""
+        return CPU_BATCH_PIXELS if self.device.type == "cpu" else BATCH_PIXELS
 
     @property
     def precision(self) -> str:
@@ -99,8 +108,10 @@ class NetworkBackend:
         precision = self.precision
         if precision == "float32":
             return self._run(images)
-        with torch.autocast(images.device.type, dtype=getattr(torch, precision)):
-            return self._run(images.to(memory_format=torch.channels_last))
+        dtype = getattr(torch, precision)
+        run = (self._converted and self._converted.in_dtype(dtype)) or self._run
+        with torch.autocast(images.device.type, dtype=dtype):
+            return run(images.to(memory_format=torch.channels_last))
 
     def resize(self, maps: Tensor, size_hw: tuple[int, int]) -> Tensor:
         """Bilinear."""
@@ -136,3 +147,7 @@ class NetworkBackend:
 
 def _parameters(model: object) -> Iterator[Tensor]:
     return iter(model.parameters() if isinstance(model, nn.Module) else ())
+
+
+def _as_it_is(network: Callable[[Tensor], object]) -> Callable[[Tensor], object]:
+    return network

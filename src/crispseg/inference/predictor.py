@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from crispseg.config import MAX_SCALE
 from crispseg.errors import ConfigError, DataError, WeightsError
-from crispseg.inference.exported import ExportedModel, FileBackend, is_exported
-from crispseg.inference.precision import checked_precision
+from crispseg.inference.backends import backend_of
+from crispseg.inference.exported import ExportedModel, is_exported
+from crispseg.inference.images import AnyImage, AnyPixels, InputImage, to_input
+from crispseg.inference.looks import Looks, Read
 from crispseg.inference.prediction import Prediction
-from crispseg.io.images import MAX_PIXELS, read_image
+from crispseg.io.images import MAX_PIXELS
 from crispseg.labels import LabelSpace
-from crispseg.ops.arrays import to_array, zeros_like
-from crispseg.ops.windows import place_windows, stitch_rows
-from crispseg.pictures.colour import Picture
+from crispseg.ops.arrays import to_array
+from crispseg.ops.windows import place_windows
 
 if TYPE_CHECKING:
     import torch
@@ -29,15 +30,7 @@ if TYPE_CHECKING:
 
     from crispseg.types import SegmentationOutput
 
-__all__ = ["BATCH_PIXELS", "Predictor", "Rows"]
-
-BATCH_PIXELS = 2**20
-"""Most pixels of a batch of several images: with 19 classes their probabilities take 80 MB, a few times over."""
-
-AnyPixels: TypeAlias = "npt.NDArray[np.uint8] | Tensor"
-AnyImage: TypeAlias = "str | os.PathLike[str] | AnyPixels"
-_Read: TypeAlias = Callable[[int, int, int, int], Any]
-"""From top, left, height and width to that part of the images, (N, 3, height, width)."""
+__all__ = ["Predictor", "Rows"]
 
 
 class Rows(NamedTuple):
@@ -77,7 +70,8 @@ class Predictor:
         keep_probability: whether predictions hold the probability of every class, K float32 per pixel.
         max_pixels: of an image file; larger ones are refused.
         precision: in which the network computes: ``"float32"``, ``"bfloat16"`` or ``"float16"``, the latter two by
-            autocast with channels last in memory. ``"auto"`` is bfloat16 where model and hardware gain by it: a module
+            autocast with channels last in memory, on a private copy of the weights, made at the first image and again
+            when they change; see docs/deploy.md. ``"auto"`` is bfloat16 where model and hardware gain by it: a module
             in float32 on a processor or GPU that multiplies bfloat16 itself, or an OpenVINO file on such a processor.
             Otherwise it is float32, as for functions. Probabilities are float32 always.
         compile: let PyTorch compile the network, which takes a C++ compiler, and minutes at the first image; not for
@@ -131,7 +125,7 @@ class Predictor:
         self.overlap = overlap
         self.keep_probability = keep_probability
         self.max_pixels = max_pixels
-        self._backend = _backend_of(model, device, precision, compile)
+        self._backend = backend_of(model, device, precision, compile)
 
     @property
     def label_space(self) -> LabelSpace:
@@ -173,7 +167,7 @@ class Predictor:
             ConfigError: if there is no label table, or the model's output does not fit it or the contract.
             WeightsError: if the model's output is not finite.
         """
-        return self._predictions([_to_input(image, self.max_pixels)])[0]
+        return self._predictions([to_input(image, self.max_pixels)])[0]
 
     def predict_many(
         self,
@@ -184,7 +178,7 @@ class Predictor:
         """Segment one image after another, those of one size that follow each other in batches.
 
         The predictions are those of single images, up to the rounding of floats. No more than a batch is in memory: at
-        most `batch_size` images and, unless it is a single image, `BATCH_PIXELS` pixels.
+        most `batch_size` images and, unless it is a single image, `batch_pixels` pixels.
 
         Args:
             images: paths, arrays or tensors, as for a single image; read as they are needed.
@@ -210,24 +204,30 @@ class Predictor:
         """
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; 1 or more expected")
-        waiting: list[tuple[int, _Input]] = []
+        waiting: list[tuple[int, InputImage]] = []
         for position, image in enumerate(images):
             try:
-                one = _to_input(image, self.max_pixels)
+                one = to_input(image, self.max_pixels)
             except (DataError, OSError) as error:
                 if on_error is None:
                     yield from self._of_waiting(waiting, on_error)
                     raise
                 on_error(position, error)
                 continue
-            if waiting and not _fits(one, waiting[0][1], len(waiting), batch_size):
+            if waiting and not self._fits(one, waiting[0][1], len(waiting), batch_size):
                 yield from self._of_waiting(waiting, on_error)
                 waiting = []
             waiting.append((position, one))
         yield from self._of_waiting(waiting, on_error)
 
+    def _fits(self, one: InputImage, first: InputImage, waiting: int, batch_size: int) -> bool:
+        """Whether an image may join a batch that begins with `first`."""
+        height, width, _ = one.picture.shape
+        fit = min(self.batch_pixels // (height * width), batch_size)
+        return waiting < fit and one.is_like(first)
+
     def _of_waiting(
-        self, waiting: Sequence[tuple[int, _Input]], on_error: Callable[[int, DataError | OSError], object] | None
+        self, waiting: Sequence[tuple[int, InputImage]], on_error: Callable[[int, DataError | OSError], object] | None
     ) -> Iterator[tuple[int, Prediction]]:
         try:
             predictions = self._predictions([one for _, one in waiting]) if waiting else []
@@ -279,7 +279,7 @@ class Predictor:
             raise ConfigError(f"scales is {self.scales}; rows of an image can be finished at scale 1.0 alone")
 
         def part(top: int, left: int, height: int, width: int) -> Any:
-            found = _to_input(read(top, left, height, width), self.max_pixels)
+            found = to_input(read(top, left, height, width), self.max_pixels)
             if found.picture.shape[:2] != (height, width):
                 raise DataError(
                     f"{found.picture.shape[0]}×{found.picture.shape[1]} pixels were read at row {top}, column {left}; "
@@ -291,7 +291,17 @@ class Predictor:
             maps: list[Any] = [None if values is None else values[0].copy() for values in rows[1:]]
             yield Rows(rows.top, *maps)
 
-    def _predictions(self, inputs: Sequence[_Input]) -> list[Prediction]:
+    @property
+    def batch_pixels(self) -> int:
+        """How many pixels are looked at together, at most, unless a single image or window has more."""
+        pixels: int = self._backend.batch_pixels
+        return pixels
+
+    @property
+    def _looks(self) -> Looks:
+        return Looks(self._backend, self.scales, self.flip, self.window_hw, self.overlap)
+
+    def _predictions(self, inputs: Sequence[InputImage]) -> list[Prediction]:
         """Of images of one size."""
         size_hw = (inputs[0].picture.shape[0], inputs[0].picture.shape[1])
 
@@ -323,10 +333,10 @@ class Predictor:
             for index, one in enumerate(inputs)
         ]
 
-    def _decided(self, read: _Read, size_hw: tuple[int, int], first_row: int = 0) -> Iterator[Rows]:
+    def _decided(self, read: Read, size_hw: tuple[int, int], first_row: int = 0) -> Iterator[Rows]:
         """Rows of images of one size, their maps with the images in front, views that the next step may overwrite."""
         label_space = self.label_space
-        finished = self._finished(read, size_hw, first_row)
+        finished = self._looks.rows(read, size_hw, first_row, whole=self.keep_probability)
         while True:
             with self._backend.ready():  # not over a `yield`: the caller's own tensors are none of our business
                 top, maps = next(finished, (0, None))
@@ -364,126 +374,7 @@ class Predictor:
                 f"images are {images.dtype} {tuple(images.shape)}; floats (N, 3, H, W), none of them 0, expected"
             )
         with self._backend.ready():
-            return self._probabilities(self._backend.batch([images]))[0]
-
-    def _finished(self, read: _Read, size_hw: tuple[int, int], first_row: int) -> Iterator[tuple[int, Sequence[Any]]]:
-        """Mean class (N, K, h, W) and, if the model has any, boundary (N, 1, h, W) probabilities of rows, in order."""
-        if self.scales != (1.0,) or (self.flip and not self._is_slid_over(size_hw)):
-            yield 0, self._probabilities(read(0, 0, *size_hw))
-            return
-        if not self._is_slid_over(size_hw):
-            yield from self._rows_of(self._backend.run(read(0, 0, *size_hw)))
-            return
-        rows_of_sides = [self._window_rows(read, size_hw, mirrored, first_row) for mirrored in self._sides]
-        for looks in zip(*rows_of_sides, strict=True):
-            yield looks[0][0], _mean(maps for _, maps in looks)
-
-    def _rows_of(self, maps: Sequence[Any]) -> Iterator[tuple[int, Sequence[Any]]]:
-        """The same of a whole look, a few rows at a time: faster within the cache, and no second K floats a pixel."""
-        batch, _, height, width = maps[0].shape
-        step = height if self.keep_probability else max(_PIXELS_AT_ONCE // (batch * width), 1)
-        for top in range(0, height, step):
-            yield top, self._backend.probabilities([values[..., top : top + step, :] for values in maps])
-
-    def _probabilities(self, images: Any) -> Sequence[Any]:
-        """The same of whole images (N, 3, H, W)."""
-        size_hw = (images.shape[-2], images.shape[-1])
-
-        def looks() -> Iterator[Sequence[Any]]:
-            for scale in self.scales:
-                scaled = self._backend.resize(images, tuple(max(round(size * scale), 1) for size in size_hw))
-                for mirrored in self._sides:
-                    yield [self._backend.resize(maps, size_hw) for maps in self._look(scaled, mirrored)]
-
-        return _mean(looks())
-
-    @property
-    def _sides(self) -> tuple[bool, ...]:
-        """Whether mirrored, of each look at one scale."""
-        return (False, True) if self.flip else (False,)
-
-    def _look(self, images: Any, mirrored: bool) -> Sequence[Any]:
-        """The same of one look, through windows where the images are larger than one."""
-        size_hw = (images.shape[-2], images.shape[-1])
-        if not self._is_slid_over(size_hw):
-            return self._seen(images, mirrored)
-
-        def read(top: int, left: int, height: int, width: int) -> Any:
-            return images[..., top : top + height, left : left + width]
-
-        whole: list[Any] = []
-        for top, maps in self._window_rows(read, size_hw, mirrored):
-            whole = whole or [zeros_like(values, (*values.shape[:2], *size_hw)) for values in maps]
-            for into, values in zip(whole, maps, strict=True):
-                into[..., top : top + values.shape[-2], :] = values
-        return whole
-
-    def _is_slid_over(self, size_hw: tuple[int, int]) -> bool:
-        """Whether an image is looked at through windows."""
-        return self.window_hw is not None and any(
-            size > window for size, window in zip(size_hw, self.window_hw, strict=True)
-        )
-
-    def _window_rows(
-        self, read: _Read, size_hw: tuple[int, int], mirrored: bool, first_row: int = 0
-    ) -> Iterator[tuple[int, Sequence[Any]]]:
-        """Rows of one look through windows, which lie where those of the mirrored image do if it is that."""
-        assert self.window_hw is not None
-        height, width = (min(size, window) for size, window in zip(size_hw, self.window_hw, strict=True))
-        widths: list[int] = []
-        places = [
-            place for place in place_windows(size_hw, (height, width), self.overlap) if place[0] + height > first_row
-        ]
-
-        def windows() -> Iterator[tuple[tuple[int, int], Any]]:
-            for top, left in places:
-                place = (top, size_hw[1] - left - width if mirrored else left)
-                maps = self._seen(read(*place, height, width), mirrored)
-                widths[:] = [values.shape[1] for values in maps]
-                yield place, self._backend.join(maps)
-
-        for top, rows in stitch_rows(windows(), size_hw, places[0][0]):
-            ends = np.cumsum(widths).tolist()
-            yield top, [rows[:, end - count : end] for end, count in zip(ends, widths, strict=True)]
-
-    def _seen(self, images: Any, mirrored: bool) -> Sequence[Any]:
-        """What the model says of images, or of their mirror images."""
-        backend = self._backend
-        maps: Sequence[Any] = backend.probabilities(backend.run(backend.mirror(images) if mirrored else images))
-        return [backend.mirror(values) for values in maps] if mirrored else maps
-
-
-def _mean(looks: Iterable[Sequence[Any]]) -> Sequence[Any]:
-    """Of the maps of several looks, one for one; a single look's as they are."""
-    total: Sequence[Any] = []
-    count = 0
-    for maps in looks:
-        total = [before + values for before, values in zip(total, maps, strict=True)] if total else maps
-        count += 1
-    return total if count == 1 else [values / count for values in total]
-
-
-def _backend_of(model: Any, device: Any, precision: str, compile: bool) -> Any:
-    """Numbers of the model's own kind, and what is done with them."""
-    checked_precision(precision)
-    if isinstance(model, (str, os.PathLike)):
-        raise ConfigError(
-            f"{os.fspath(model)}: no exported file by its ending; for a model folder give crispseg.load_model(folder)"
-        )
-    if isinstance(model, ExportedModel):
-        if device is not None and str(device) != "cpu":
-            raise ConfigError(f"device is {device}; exported files run on the CPU: leave it out")
-        if compile:
-            raise ConfigError(f"compile: {model.path} is an exported file, which is compiled already; leave it out")
-        if precision not in ("auto", model.precision):
-            raise ConfigError(
-                f"precision is {precision!r}, but {model.path} was opened for {model.precision}; "
-                f"leave it out, or open it by ExportedModel(path, precision={precision!r})"
-            )
-        return FileBackend(model)
-    from crispseg.inference.network import NetworkBackend  # PyTorch is there: the model is made with it
-
-    return NetworkBackend(model, device, precision, compile)
+            return self._looks.probabilities(self._backend.batch([images]))[0]
 
 
 def _label_space_of(model: object) -> LabelSpace | None:
@@ -491,63 +382,5 @@ def _label_space_of(model: object) -> LabelSpace | None:
     return own if isinstance(own, LabelSpace) else None
 
 
-class _Input(NamedTuple):
-    """An image as a picture and, if it was given as a tensor, as a batch of one, (1, 3, H, W) in [0, 1]."""
-
-    picture: Picture
-    tensor: Any = None
-
-    def part(self, top: int, left: int, height: int, width: int) -> Any:
-        """Of the image, (1, 3, height, width) in [0, 1]: floats only of what is looked at, in their own memory."""
-        rows, columns = slice(top, top + height), slice(left, left + width)
-        if self.tensor is not None:
-            return self.tensor[..., rows, columns]
-        pixels = self.picture[rows, columns].transpose(2, 0, 1)[None]
-        return np.ascontiguousarray(pixels, dtype=np.float32) / np.float32(255)
-
-
-def _fits(one: _Input, first: _Input, waiting: int, batch_size: int) -> bool:
-    """Whether an image may join a batch that begins with `first`."""
-    height, width, _ = one.picture.shape
-    is_alike = one.picture.shape == first.picture.shape and _device(one.tensor) == _device(first.tensor)
-    return is_alike and waiting < batch_size and (waiting + 1) * height * width <= BATCH_PIXELS
-
-
-def _to_input(image: AnyImage, max_pixels: int) -> _Input:
-    if isinstance(image, (str, os.PathLike)):
-        image = read_image(image, max_pixels)
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-            raise DataError(
-                f"image is an array of {image.dtype} {image.shape}; uint8 (H, W, 3) RGB expected "
-                "(for grey or 16-bit files give the path, which is read right)"
-            )
-        return _Input(np.ascontiguousarray(image))
-    if not hasattr(image, "detach"):
-        raise DataError(
-            f"image is a {type(image).__name__}; a path, a uint8 (H, W, 3) array or a float tensor expected"
-        )
-    tensor = image[None] if image.ndim == 3 else image
-    if tensor.ndim != 4 or tensor.shape[:2] != (1, 3) or not tensor.is_floating_point() or 0 in tensor.shape:
-        raise DataError(
-            f"image is a tensor of {image.dtype} {tuple(image.shape)}; floats (3, H, W) or (1, 3, H, W) expected "
-            "(predict_batch takes batches)"
-        )
-    tensor = tensor.detach().float()
-    lowest, highest = (float(value) for value in tensor.aminmax())
-    if not (lowest >= -_ROUNDING and highest <= 1 + _ROUNDING):
-        raise DataError(f"image holds {lowest:.4g} to {highest:.4g}; RGB in [0, 1] expected, divide by 255 if need be")
-    scaled = (tensor[0].clamp(0, 1) * 255).round().byte()
-    return _Input(scaled.permute(1, 2, 0).contiguous().cpu().numpy(), tensor)
-
-
-def _device(batch: Any) -> str:
-    return str(getattr(batch, "device", "cpu"))
-
-
 def _is_floating(images: Any) -> bool:
     return bool(images.is_floating_point() if hasattr(images, "is_floating_point") else images.dtype.kind == "f")
-
-
-_PIXELS_AT_ONCE = 2**16
-_ROUNDING = 1e-3  # resampling may overshoot by a little

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from crispseg.inference import Prediction, Predictor
-from crispseg.inference.predictor import BATCH_PIXELS
 from crispseg.pictures.colour import Picture
 from crispseg.serving.limits import Limits
 from crispseg.serving.measures import Measures
@@ -111,7 +110,7 @@ class Batcher:
                 self._changed.wait()
             first = self._waiting[0]
             height, width, _ = first.image.shape
-            room = max(min(self._limits.batch_size, BATCH_PIXELS // (height * width)), 1)
+            room = max(min(self._limits.batch_size, self._predictors[first.model].batch_pixels // (height * width)), 1)
             until = first.since + self._limits.batch_wait_ms / 1000
             while True:
                 alike = [job for job in self._waiting if _alike(job, first)][:room]
