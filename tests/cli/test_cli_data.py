@@ -90,9 +90,9 @@ class TestCheck:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ((), "--layout NAME or --recipe RECIPE is missing"),
+            ((), "which data? Name its folder, or give --recipe RECIPE"),
             (("--layout", "camvit"), "did you mean 'camvid'"),
-            (("--layout", "camvid", "--set", "data.fold=1"), "name the recipe with --recipe"),
+            (("--layout", "camvid", "--set", "data.fald=1"), "data.fald"),
             (("--recipe", "nowhere"), "recipe 'nowhere': no such file"),
         ],
     )

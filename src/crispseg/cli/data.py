@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crispseg.cli.console import make_progress, out_console, print_table, print_warning
+from crispseg.cli.data_files import export, import_
+from crispseg.cli.data_options import Changes, Labels, LayoutName, RecipeName, Root, data_section
 from crispseg.cli.plugin import with_plugins
 from crispseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from crispseg.config import DataConfig
     from crispseg.data import DataReport, SegmentationDataset
     from crispseg.pictures import Picture
 
@@ -25,28 +26,9 @@ EXIT_UNSOUND = 2
 _LISTED = 20  # problems of a kind that are printed; --out has all
 
 data_app = typer.Typer(
-    no_args_is_help=True, help="Look at a data set before training does: check its files, preview its samples."
+    no_args_is_help=True,
+    help="Look at a data set before training does: check its files, preview its samples; write it for other tools.",
 )
-
-Root = Annotated[
-    str | None, typer.Argument(help="The data set's folder.", show_default="the recipe's; toy_streets needs none")
-]
-LayoutName = Annotated[
-    str | None,
-    typer.Option("--layout", metavar="NAME", help="cityscapes, camvid, …; see docs/datasets.md.", show_default=False),
-]
-Labels = Annotated[
-    str | None,
-    typer.Option(metavar="NAME-or-YAML", help="Another label table.", show_default="the layout's own"),
-]
-RecipeName = Annotated[
-    str | None,
-    typer.Option("--recipe", metavar="RECIPE", help="Take the data section of a recipe.", show_default=False),
-]
-Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="A.B=C", help="Change a value of the recipe, such as data.crop_hw=[512,512]."),
-]
 
 
 @data_app.command()
@@ -70,9 +52,12 @@ def check(
 ) -> None:
     """Read every file, count what is in it, and list all that is wrong; then the exit status is 2."""
     from crispseg.data import data_check
+    from crispseg.data.recognise import splits_of
     from crispseg.io import atomic_write
 
-    config = _data_section(root, layout, labels, recipe, set_)
+    config = data_section(root, layout, labels, recipe, set_)
+    if layout is None and recipe is None and not split:
+        split = list(splits_of(config))
     with make_progress() as progress:
         task = progress.add_task("reading", total=None)
         report = data_check(
@@ -114,7 +99,7 @@ def preview(
 
     if out.suffix.lower() != ".png":
         raise ConfigError(f"--out {out}: a name that ends in .png was expected")
-    config = _data_section(root, layout, labels, recipe, set_).model_copy(update={"cache": False})
+    config = data_section(root, layout, labels, recipe, set_).model_copy(update={"cache": False})
     dataset = build_dataset(config, split, augment=True, seed=seed)
     from crispseg.data.plausible import odd_samples
 
@@ -130,21 +115,8 @@ def preview(
     )
 
 
-def _data_section(
-    root: str | None, layout: str | None, labels: str | None, recipe: str | None, changes: list[str] | None
-) -> DataConfig:
-    """The section that the options describe: a recipe's, or the defaults, with what was given put in."""
-    from crispseg.config import Recipe
-    from crispseg.recipes import load_recipe, override
-
-    if recipe is None:
-        if changes:
-            raise ConfigError("--set changes a recipe's values; name the recipe with --recipe")
-        if layout is None:
-            raise ConfigError("--layout NAME or --recipe RECIPE is missing: how do the files lie?")
-    values = Recipe() if recipe is None else load_recipe(recipe, changes or [])
-    given = {"layout": layout, "root": root, "labels": labels}
-    return override(values, [f"data.{key}={json.dumps(value)}" for key, value in given.items() if value]).data
+data_app.command("import")(with_plugins(import_))
+data_app.command()(with_plugins(export))
 
 
 def _splits_table(report: DataReport) -> Table:

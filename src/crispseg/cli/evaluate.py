@@ -30,6 +30,7 @@ from crispseg.cli.scoring import (
     score_and_show,
 )
 from crispseg.errors import ConfigError
+from crispseg.registry import LAYOUTS
 
 if TYPE_CHECKING:
     from crispseg.config import Recipe
@@ -52,7 +53,10 @@ def evaluate(
         ),
     ] = None,
     layout: Annotated[
-        str | None, typer.Option(help="How the files of ROOT lie: camvid, folder or toy_streets.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help=f"How the files of ROOT lie: {', '.join(LAYOUTS)}.", show_default="the model's"
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="train, val, or a folder's name.")] = "val",
     set_: Annotated[

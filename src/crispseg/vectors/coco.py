@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ __all__ = ["coco_document", "join_coco"]
 _LARGEST_FILE = 512_000_000  # bytes, of one image
 
 
-def coco_document(regions: Regions, file_name: str) -> dict[str, Any]:
+def coco_document(
+    regions: Regions, file_name: str, *, ignored_as: str | None = None, without: Collection[int] = ()
+) -> dict[str, Any]:
     """A set of one image, with an annotation for each region.
 
     A region without holes is a polygon, one with holes a compressed run-length code, for COCO's polygons have none.
@@ -31,21 +33,33 @@ def coco_document(regions: Regions, file_name: str) -> dict[str, Any]:
     Args:
         regions: of the image.
         file_name: of the image, as the set shall name it.
+        ignored_as: name of a further category for what is ignored; None: that is in no annotation.
+        without: train ids of classes that are left out, such as a background.
 
     Raises:
         ConfigError: if a class has no id in its table, or pycocotools is not installed.
     """
     height, width = regions.size_hw
     space = regions.label_space
+    categories = [entry for entry in _categories(space) if entry["name"] not in {space.class_names[i] for i in without}]
+    found = [
+        (space.id_in_files(region.train_id), region.polygon)
+        for region in regions.regions
+        if region.train_id not in without
+    ]
+    if ignored_as is not None:
+        ignored_id = 1 + max(raw for entry in space.classes for raw in entry.ids)
+        categories.append({"id": ignored_id, "name": ignored_as, "supercategory": ""})
+        found += [(ignored_id, polygon) for polygon in regions.ignored]
     annotations = []
-    for number, region in enumerate(regions.regions, start=1):
-        segmentation, area = _segmentation(region.polygon, regions.size_hw)
-        left, top, right, bottom = region.polygon.bounds
+    for number, (category_id, polygon) in enumerate(found, start=1):
+        segmentation, area = _segmentation(polygon, regions.size_hw)
+        left, top, right, bottom = polygon.bounds
         annotations.append(
             {
                 "id": number,
                 "image_id": 1,
-                "category_id": space.id_in_files(region.train_id),
+                "category_id": category_id,
                 "segmentation": segmentation,
                 "area": area,
                 "bbox": [left, top, right - left, bottom - top],
@@ -55,7 +69,7 @@ def coco_document(regions: Regions, file_name: str) -> dict[str, Any]:
     return {
         "info": {"description": f"label table {space.name}"},
         "licenses": [],
-        "categories": _categories(space),
+        "categories": categories,
         "images": [{"id": 1, "file_name": file_name, "height": height, "width": width}],
         "annotations": annotations,
     }

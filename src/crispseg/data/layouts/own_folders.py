@@ -89,6 +89,19 @@ class OwnFolders:
             return True
         return self._list(root, split) is not None and self._places(root, None) is not None
 
+    def places_in_words(self, root: Path, split: str | None) -> str | None:
+        """Which folders hold a split's images and masks; None if none do. Where several may, both are named."""
+        try:
+            places = (self._places(root, split) if split else None) or self._places(root, None)
+        except DataError as error:
+            return str(error)
+        if places is None:
+            return None
+        images, labels = (str(place.relative_to(root)) for place in places)
+        if images == labels:
+            return f"images and masks in {'the folder itself' if images == '.' else images}"
+        return f"images in {images} and masks in {labels}"
+
     def _places(self, root: Path, split: str | None) -> tuple[Path, Path] | None:
         """The folders of a split's images and masks, or of those of all; they may be one. None: there are none."""
         images = self._place(root, split, self.image_folder, IMAGE_FOLDERS, "image_folder", IMAGE_ENDINGS)
