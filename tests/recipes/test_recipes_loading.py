@@ -1,3 +1,4 @@
+import json
 import re
 
 import pytest
@@ -275,3 +276,36 @@ def test_a_precision_may_be_written_as_a_number():
 def test_what_only_the_end_of_a_run_would_stumble_over_is_refused_at_once(change):
     with pytest.raises(ConfigError, match=change.partition("=")[0]):
         load_recipe("toy/gff", [change])
+
+
+class TestPlacesBesideTheRecipe:
+    def write(self, folder, **data):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "mine.yaml").write_text(f"data: {json.dumps(data)}\n")
+        return folder / "mine.yaml"
+
+    def test_the_root_is_seen_from_the_recipe(self, tmp_path, monkeypatch):
+        recipe = self.write(tmp_path / "project", root="../pictures", labels="table.yaml")
+        (tmp_path / "pictures").mkdir()
+        (tmp_path / "project" / "table.yaml").write_text("classes: [a, b]")
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        found = load_recipe(recipe).data
+        assert found.root == str(tmp_path / "pictures")
+        assert found.labels == str(tmp_path / "project" / "table.yaml")
+        monkeypatch.chdir(tmp_path / "project")
+        assert load_recipe("mine.yaml").data.root == "../pictures"
+        monkeypatch.chdir(tmp_path)
+        assert load_recipe("project/mine.yaml").data.root == "pictures"
+        assert load_recipe("project/mine.yaml", ["data.root=x"]).data.root == "x"
+
+    def test_the_working_directory_is_next_and_said(self, tmp_path, monkeypatch, caplog):
+        recipe = self.write(tmp_path / "recipes", root="pictures", labels="camvid")
+        (tmp_path / "pictures").mkdir()
+        monkeypatch.chdir(tmp_path)
+        with caplog.at_level("INFO", "crispseg"):
+            assert load_recipe(recipe).data.root == "pictures"
+        assert "data.root pictures is not beside it, taken from the working directory" in caplog.text
+        assert load_recipe(recipe).data.labels == "camvid"
+        (tmp_path / "recipes" / "pictures").mkdir()
+        assert load_recipe(recipe).data.root == str(tmp_path / "recipes" / "pictures")

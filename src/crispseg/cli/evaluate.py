@@ -205,7 +205,7 @@ def data_recipe(
     from crispseg.config import DataConfig, Recipe
     from crispseg.recipes import load_recipe, override
 
-    if data is not None and not Path(data).is_dir():
+    if data is not None and not Path(data).is_dir() and not data.lower().endswith(".json"):
         if layout is not None:
             raise ConfigError(
                 f"--layout {layout}: belongs to a folder of data, but --data {data} is a recipe; leave it out"
@@ -217,12 +217,12 @@ def data_recipe(
         recipe = trained
     elif trained is not None and layout in (None, trained.data.layout):
         recipe = trained.model_copy(update={"data": trained.data.model_copy(update={"root": data})})
-    elif layout is not None:
-        recipe = Recipe(data=DataConfig(layout=layout, root=data))
     else:
-        raise ConfigError(
-            f"--data {data}: {model} holds no recipe that says how files lie there; give --layout as well"
-        )
+        if layout is None:
+            from crispseg.data.recognise import recognise
+
+            layout = recognise(data).layout
+        recipe = Recipe(data=DataConfig(layout=layout, root=data))
     return override(recipe, overrides)
 
 

@@ -88,8 +88,12 @@ def _on_folder(starter: str, root: Path, changes: list[str]) -> Recipe:
     known = [name.removeprefix("starter/") for name in list_recipes() if name.startswith("starter/")]
     if starter not in known:
         raise ConfigError(f"--starter: unknown {starter!r}; {nearest_name(starter, known)}")
-    if not root.is_dir():
+    if not root.is_dir() and root.suffix.lower() != ".json":
         raise ConfigError(f"{root}: no such folder; --starter trains on a folder of pictures, see docs/datasets.md")
     values = load_recipe(f"starter/{starter}", changes)
     data = values.data.model_copy(update={"root": str(root)})
+    if not any(change.startswith("data.layout") for change in changes):
+        from crispseg.data.recognise import recognise
+
+        data = data.model_copy(update={"layout": recognise(root).layout})
     return values.model_copy(update={"name": f"{root.resolve().name}_{starter}", "data": data})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -35,6 +36,8 @@ def load_recipe(path_or_name: str | os.PathLike[str], overrides: Sequence[str] =
 
     A file may begin with ``base: other``, a path beside it or a packaged name: it then changes that recipe's values,
     section by section, and inherits everything but its ``name`` and ``description``.
+
+    ``data.root`` of a file is looked for beside it, then in the working directory.
 
     Args:
         path_or_name: a YAML file's path, or a packaged recipe's name such as ``"camvid/gff"``.
@@ -131,6 +134,8 @@ def _file_layers(file: RecipeFile, below: tuple[str, ...]) -> list[_Layer]:
         raise ConfigError(f"{below[-1]}: base: {error}") from error
     base = values.pop("base", None)
     values = {key: {} if value is None and key in _SECTIONS else value for key, value in values.items()}
+    if file.path is not None:
+        values = _with_places_beside(file.path, values)
     if base is None:
         return [_Layer(file.label, values)]
     if not isinstance(base, str):
@@ -146,6 +151,31 @@ def _file_layers(file: RecipeFile, below: tuple[str, ...]) -> list[_Layer]:
     ]
     return [*inherited, _Layer(file.label, values)]
 
+
+def _with_places_beside(recipe: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """``data.root``, and ``data.labels`` where it is a file, as seen from the recipe's folder.
+
+    What is not there but in the working directory, as recipes before 0.2 meant it, is taken from there and said.
+    """
+    section = values.get("data")
+    if not isinstance(section, dict):
+        return values
+    found = dict(section)
+    for key in ("root", "labels"):
+        said = section.get(key)
+        if not isinstance(said, str) or os.path.isabs(os.path.expanduser(said)) or recipe.parent == Path("."):
+            continue
+        beside = recipe.parent / said
+        if key == "labels" and not beside.is_file():
+            continue  # a packaged table's name
+        if beside.exists():
+            found[key] = os.path.normpath(beside)
+        elif Path(said).exists() and recipe.parent.resolve() != Path.cwd():
+            _LOGGER.info("%s: data.%s %s is not beside it, taken from the working directory", recipe, key, said)
+    return {**values, "data": found}
+
+
+_LOGGER = logging.getLogger(__name__)
 
 _SECTIONS = ("model", "data", "loss", "train", "evaluate")
 

@@ -110,7 +110,12 @@ def existing_root(config: DataConfig, expected: str) -> Path:
     root = Path(os.path.expanduser(config.root))
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing"
-        raise DataError(f"data.root {config.root}: {found} found where a folder was expected, with {expected}")
+        looked = (
+            ""
+            if root.is_absolute()
+            else f"; a relative path is looked for beside the recipe's file, then in the working directory, {Path.cwd()}"
+        )
+        raise DataError(f"data.root {config.root}: {found} found where a folder was expected, with {expected}{looked}")
     return root
 
 
