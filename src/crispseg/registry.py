@@ -372,9 +372,10 @@ _LAYOUT_OPTIONS = {
     "coco": ("annotations", "image_folder", "overlaps"),
     "labelme": ("overlaps",),
     "yolo": ("overlaps",),
+    "huggingface": ("subset", "image_column", "label_column", "encoding", "colour_distance"),
     "folder": ("encoding", "colour_distance", "image_folder", "label_folder", "label_ending", "split_lists"),
 }
-_LAYOUT_HOMES = {"voc": ".voc", "coco": ".coco", "labelme": ".labelme", "yolo": ".yolo"}
+_LAYOUT_HOMES = {"voc": ".voc", "coco": ".coco", "labelme": ".labelme", "yolo": ".yolo", "huggingface": ".huggingface"}
 _LAYOUTS = (
     "toy_streets",
     "folder",
@@ -382,6 +383,7 @@ _LAYOUTS = (
     "coco",
     "labelme",
     "yolo",
+    "huggingface",
     "cityscapes",
     "cityscapes_coarse",
     "camvid",

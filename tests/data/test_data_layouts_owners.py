@@ -32,7 +32,7 @@ def records_of(data: SegmentationDataset):
 
 
 def test_every_layout_with_files_has_a_miniature():
-    of_tools = {"voc", "coco", "labelme", "yolo"}  # whose files are written in test_data_outlines.py
+    of_tools = {"voc", "coco", "labelme", "yolo", "huggingface"}  # see test_data_outlines.py, test_data_huggingface.py
     assert set(MINIATURES) == set(LAYOUTS) - {"toy_streets"} - of_tools
 
 

@@ -72,6 +72,11 @@ def check(
     if any(any(split.class_pixels) for split in report.splits):
         print_table(console, _classes_table(report))
     _print_problems(report)
+    if report.sound and layout is None and recipe is None:
+        drawn = (
+            "" if "train" in {one.split for one in report.splits} and len(report.splits) > 1 else " --set data.val=0.2"
+        )
+        console.print(f"next: crispseg fit {root} --starter fast{drawn}", style="dim", soft_wrap=True)
     if out is not None:
         with atomic_write(out) as temporary:
             temporary.write_text(json.dumps(report.to_dict(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

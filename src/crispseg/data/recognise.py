@@ -54,8 +54,8 @@ def recognise(root: str | Path) -> Recognised:
     held = some(sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir()), 8) if path.is_dir() else "a file"
     raise DataError(
         f"{root}: fits no layout; it holds {held}; images and labels in folders of these names, JPEGImages and "
-        "SegmentationClass, COCO's, LabelMe's or YOLO's files were looked for; name another by --layout (docs/datasets.md), and "
-        "data.image_folder and data.label_folder name other folders"
+        "SegmentationClass, COCO's, LabelMe's or YOLO's files were sought; name another by --layout, docs/datasets.md, "
+        "and data.image_folder and data.label_folder name other folders"
     )
 
 

@@ -113,7 +113,7 @@ def existing_root(config: DataConfig, expected: str) -> Path:
         looked = (
             ""
             if root.is_absolute()
-            else f"; a relative path is looked for beside the recipe's file, then in the working directory, {Path.cwd()}"
+            else f"; a relative path is looked for beside the recipe's file, then in the working folder {Path.cwd()}"
         )
         raise DataError(f"data.root {config.root}: {found} found where a folder was expected, with {expected}{looked}")
     return root
