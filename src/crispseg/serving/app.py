@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
-import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import NamedTuple
 
-import anyio
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from crispseg import __version__
-from crispseg.errors import CrispsegError, DataError
 from crispseg.inference import Predictor
-from crispseg.io.images import ImageBytes, NotAnImage, TooManyPixels, read_image
+from crispseg.io.images import ImageBytes, read_image
 from crispseg.pages.service import render_service_page
 from crispseg.pictures.colour import Picture
 from crispseg.serving.batching import Batcher
 from crispseg.serving.description import describe_output
+from crispseg.serving.desk import CLIENT_LEFT, HEADERS, Desk, refusal_of, refused, unless_client_leaves
 from crispseg.serving.limits import Limits, Refusal
 from crispseg.serving.measures import Measures
 from crispseg.serving.results import OUTPUTS, choose_format
@@ -32,12 +29,6 @@ from crispseg.serving.uploads import drain, read_upload
 from crispseg.wording import nearest_name
 
 __all__ = ["make_app"]
-
-Result = TypeVar("Result")
-
-_LOG = logging.getLogger("crispseg.serving")
-_CLIENT_LEFT = 499  # for the measures, as other servers count it; nobody reads the answer
-_HEADERS = {"X-Content-Type-Options": "nosniff"}
 
 
 def make_app(
@@ -89,8 +80,7 @@ class _Service:
     def __init__(self, predictors: Mapping[str, Predictor], limits: Limits, measures: Measures) -> None:
         self.batcher = Batcher(predictors, limits, measures)
         self._predictors, self._limits, self._measures = predictors, limits, measures
-        self._waiting = 0
-        self._threads: anyio.CapacityLimiter | None = None
+        self._desk = Desk(limits, measures)
 
     def endpoint(self, output: str) -> Callable[[Request], Awaitable[Response]]:
         """What is called with a request for an output."""
@@ -122,22 +112,22 @@ class _Service:
         return JSONResponse({"models": found, "outputs": _formats()})
 
     async def health(self) -> JSONResponse:
-        return JSONResponse({"status": "ok", "waiting": self._waiting})
+        return JSONResponse({"status": "ok", "waiting": self._desk.waiting})
 
     async def metrics(self) -> PlainTextResponse:
-        return PlainTextResponse(self._measures.to_text(self._waiting), media_type="text/plain; version=0.0.4")
+        return PlainTextResponse(self._measures.to_text(self._desk.waiting), media_type="text/plain; version=0.0.4")
 
     async def _answer(self, output: str, request: Request) -> Response:
         started, model = time.perf_counter(), ""
         try:
             wishes = _wishes(request, output)
             model = self._chosen(wishes.model)
-            with self._admitted():
+            with self._desk.admitted():
                 response = await self._segmented(output, request, model, wishes)
         except ClientDisconnect:
-            response = Response(status_code=_CLIENT_LEFT)
+            response = Response(status_code=CLIENT_LEFT)
         except Exception as error:
-            response = _refused(_refusal_of(error))
+            response = refused(refusal_of(error))
             if not await drain(request, self._limits):
                 response.headers["Connection"] = "close"
         self._measures.answered(output, model, response.status_code, time.perf_counter() - started)
@@ -147,11 +137,11 @@ class _Service:
         format = choose_format(output, wishes.format, request.headers.get("accept", ""))
         with self.batcher.expecting():
             upload = await read_upload(request, self._limits)
-            image = await self._in_thread(_decoded, upload, self._limits.max_pixels)
+            image = await self._desk.in_thread(_decoded, upload, self._limits.max_pixels)
             answer = self.batcher.submit(model, image)
-        prediction = await _unless_client_leaves(request, asyncio.wrap_future(answer))
-        data = await self._in_thread(format.make, prediction, upload.name, wishes.simplify_px)
-        return Response(data, media_type=format.media_type, headers=_HEADERS)
+        prediction = await unless_client_leaves(request, asyncio.wrap_future(answer))
+        data = await self._desk.in_thread(format.make, prediction, upload.name, wishes.simplify_px)
+        return Response(data, media_type=format.media_type, headers=HEADERS)
 
     def _chosen(self, model: str | None) -> str:
         if model is None:
@@ -159,25 +149,6 @@ class _Service:
         if model not in self._predictors:
             raise Refusal(404, f"no model is called {model[:100]!r}; {nearest_name(model[:100], self._predictors)}")
         return model
-
-    @contextmanager
-    def _admitted(self) -> Iterator[None]:
-        """A place in the queue, from before the upload to the answer."""
-        if self._waiting >= self._limits.queue:
-            seconds = min(max(math.ceil(self._waiting * self._measures.seconds_an_image()), 1), 60)
-            message = f"{self._waiting} requests are here, as many as may be; come again in {seconds} s"
-            raise Refusal(503, message, seconds)
-        self._waiting += 1
-        try:
-            yield
-        finally:
-            self._waiting -= 1
-
-    async def _in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Decoding and encoding, beside the network: no more at a time than there are cores."""
-        if self._threads is None:
-            self._threads = anyio.CapacityLimiter(os.cpu_count() or 1)
-        return await anyio.to_thread.run_sync(work, *arguments, limiter=self._threads)
 
 
 def _formats() -> dict[str, list[str]]:
@@ -203,40 +174,6 @@ def _decoded(upload: ImageBytes, max_pixels: int) -> Picture:
     return read_image(upload, max_pixels)
 
 
-async def _unless_client_leaves(request: Request, answer: asyncio.Future[Result]) -> Result:
-    """The answer; if nobody is there to hear it any more, the work is spared."""
-    left = asyncio.ensure_future(request.receive())  # after the body, nothing else comes
-    either: set[asyncio.Future[Any]] = {answer, left}
-    try:
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not answer.done():
-            raise ClientDisconnect
-        return answer.result()
-    finally:
-        left.cancel()
-        answer.cancel()
-
-
-def _refusal_of(error: Exception) -> Refusal:
-    if isinstance(error, Refusal):
-        return error
-    if isinstance(error, DataError):
-        kinds = {TooManyPixels: 413, NotAnImage: 415}
-        return Refusal(kinds.get(type(error), 422), str(error))
-    if isinstance(error, MemoryError):
-        return Refusal(503, "out of memory; send a smaller image, or come again later", 10)
-    if isinstance(error, CrispsegError):
-        _LOG.error("%s", error)
-        return Refusal(500, str(error))
-    _LOG.error("a request failed", exc_info=error)  # a bug of ours
-    return Refusal(500, f"the service failed ({type(error).__name__}); its log says more")
-
-
-def _refused(refusal: Refusal) -> JSONResponse:
-    headers = {} if refusal.retry_seconds is None else {"Retry-After": str(refusal.retry_seconds)}
-    return JSONResponse({"error": refusal.message}, refusal.status, headers={**_HEADERS, **headers})
-
-
 async def _of_http(request: Request, error: Exception) -> Response:
     """Paths and methods that are not there, in the form of all other errors."""
     assert isinstance(error, HTTPException)  # as it was registered
@@ -245,5 +182,5 @@ async def _of_http(request: Request, error: Exception) -> Response:
     return JSONResponse(
         {"error": f"{asked}: {error.detail}; there are {there}, GET /models, /healthz, /metrics, /openapi.json and /"},
         error.status_code,
-        headers={**_HEADERS, **(error.headers or {})},
+        headers={**HEADERS, **(error.headers or {})},
     )

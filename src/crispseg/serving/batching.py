@@ -4,28 +4,44 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
-from crispseg.inference import Prediction, Predictor
 from crispseg.pictures.colour import Picture
 from crispseg.serving.limits import Limits
 from crispseg.serving.measures import Measures
 
-__all__ = ["Batcher"]
+__all__ = ["Batcher", "SeesImages"]
+
+Seen = TypeVar("Seen")
+_Seen = TypeVar("_Seen", covariant=True)
+
+
+class SeesImages(Protocol[_Seen]):
+    """What makes something of images: a `Predictor`, of which the something is a `Prediction`."""
+
+    @property
+    def batch_pixels(self) -> int:
+        """How many pixels pay at once, at most."""
+        ...
+
+    def predict_many(self, images: Iterable[Picture], batch_size: int) -> Iterator[tuple[int, _Seen]]:
+        """Position and what was seen, in order, of images of one size."""
+        ...
 
 
 @dataclass(eq=False)
-class _Job:
+class _Job(Generic[Seen]):
     model: str
     image: Picture
     since: float = field(default_factory=time.monotonic)
-    answer: Future[Prediction] = field(default_factory=Future)
+    answer: Future[Seen] = field(default_factory=Future)
 
 
-class Batcher:
+class Batcher(Generic[Seen]):
     """Segments images in the order in which they came, the oldest together with others of its model and size.
 
     An image waits for others only while some are on their way (`expecting`), and no longer than the limits say. One
@@ -46,15 +62,15 @@ class Batcher:
         array([[1, 1]], dtype=uint8)
     """
 
-    def __init__(self, predictors: Mapping[str, Predictor], limits: Limits, measures: Measures) -> None:
+    def __init__(self, predictors: Mapping[str, SeesImages[Seen]], limits: Limits, measures: Measures) -> None:
         self._predictors, self._limits, self._measures = predictors, limits, measures
-        self._waiting: list[_Job] = []
+        self._waiting: list[_Job[Seen]] = []
         self._on_their_way = 0
         self._changed = threading.Condition()
         self._closed = False
 
     @contextmanager
-    def running(self) -> Iterator[Batcher]:
+    def running(self) -> Iterator[Batcher[Seen]]:
         """The thread lives within; what has been submitted is done at the end, unless that is by an exception."""
         # A daemon, for the latter: who stops the program a second time does not wait for a network.
         thread = threading.Thread(target=self._work, name="crispseg-serving", daemon=True)
@@ -82,14 +98,14 @@ class Batcher:
                 self._on_their_way -= 1
                 self._changed.notify_all()
 
-    def submit(self, model: str, image: Picture) -> Future[Prediction]:
+    def submit(self, model: str, image: Picture) -> Future[Seen]:
         """Let an image be segmented; whoever cancels the result in time spares the work.
 
         Args:
             model: its name.
             image: (H, W, 3) uint8 RGB.
         """
-        job = _Job(model, image)
+        job = _Job[Seen](model, image)
         with self._changed:
             self._waiting.append(job)
             self._changed.notify_all()
@@ -101,7 +117,7 @@ class Batcher:
             if wanted:
                 self._run(wanted)
 
-    def _next(self) -> list[_Job]:
+    def _next(self) -> list[_Job[Seen]]:
         """The oldest job and others like it; nothing once all is done and none may come."""
         with self._changed:
             while not self._waiting:
@@ -121,7 +137,7 @@ class Batcher:
             self._waiting = [job for job in self._waiting if job not in alike]
             return alike
 
-    def _run(self, jobs: list[_Job]) -> None:
+    def _run(self, jobs: list[_Job[Seen]]) -> None:
         predictor = self._predictors[jobs[0].model]
         started = time.perf_counter()
         try:
@@ -140,5 +156,5 @@ class Batcher:
             job.answer.set_result(prediction)
 
 
-def _alike(one: _Job, other: _Job) -> bool:
+def _alike(one: _Job[Seen], other: _Job[Seen]) -> bool:
     return one.model == other.model and one.image.shape == other.image.shape

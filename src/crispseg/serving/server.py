@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import uvicorn
+from starlette.types import ASGIApp
 
 from crispseg.errors import ConfigError
 from crispseg.inference import Predictor
@@ -20,7 +21,7 @@ from crispseg.serving.limits import Limits
 from crispseg.serving.measures import Measures
 from crispseg.stopping import StopSignals
 
-__all__ = ["serve"]
+__all__ = ["run_app", "serve"]
 
 _LAST_SECONDS = 60  # for what runs when a signal comes
 _TRIED_SIDE = 64  # pixels; the least that exported files take
@@ -50,8 +51,36 @@ def serve(
     for predictor in predictors.values():
         predictor(np.zeros((_TRIED_SIDE, _TRIED_SIDE, 3), dtype=np.uint8))
     measures = Measures()
+
+    def what_stands() -> str:
+        return f"{measures.images()} images were segmented"
+
+    run_app(
+        make_app(predictors, limits, measures), host, port, what_stands, lambda where, wide, _: on_start(where, wide)
+    )
+
+
+def run_app(
+    app: ASGIApp,
+    host: str,
+    port: int,
+    what_stands: Callable[[], str],
+    on_start: Callable[[str, bool, Callable[[], None]], object],
+) -> None:
+    """Run an application until a signal comes, or until it is stopped; then finish what runs.
+
+    Args:
+        app: with a lifespan of its own, if it likes.
+        host: name or address to listen at.
+        port: 0: any free one.
+        what_stands: says at the end what was done, for the message.
+        on_start: called with the address, whether other machines may reach it, and what stops the server.
+
+    Raises:
+        ConfigError: if the address cannot be had.
+        Interrupted: when a signal has come, after what ran is finished; on a second signal, at once.
+    """
     with contextlib.closing(_listening(host, port)) as listener:
-        app = make_app(predictors, limits, measures)
         server = _Server(
             uvicorn.Config(
                 app,
@@ -69,12 +98,12 @@ def serve(
             logging.getLogger("uvicorn.error").disabled = True  # it would show each request that is cut off
             server.force_exit = True
 
-        def what_stands() -> str:
+        def standing() -> str:
             rest = "what ran was left" if server.force_exit else "what ran was finished"
-            return f"{measures.images()} images were segmented, and {rest}"
+            return f"{what_stands()}, and {rest}"
 
-        with StopSignals(what_stands, on_note=stop, on_again=stop_at_once) as signals, signals.postponed():
-            on_start(*_address(listener, host))
+        with StopSignals(standing, on_note=stop, on_again=stop_at_once) as signals, signals.postponed():
+            on_start(*_address(listener, host), stop)
             server.run(sockets=[listener])
 
 
