@@ -25,6 +25,7 @@ from crispseg.cli.refine import refine
 from crispseg.cli.score import score
 from crispseg.cli.segment import segment
 from crispseg.cli.serve import serve
+from crispseg.cli.studio import studio
 from crispseg.errors import CrispsegError, Interrupted, TrainingError
 from crispseg.wording import os_error_in_words
 
@@ -110,4 +111,5 @@ for _command in (
     app.command()(with_plugins(_command))
 
 
+app.command("app")(with_plugins(studio))
 app.add_typer(data_app, name="data")

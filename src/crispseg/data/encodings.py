@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from typing import Literal, get_args
 
@@ -13,6 +12,7 @@ from crispseg.data.label_files import NO_CLASS, LabelIds, RawIds, colour_table, 
 from crispseg.data.records import train_ids
 from crispseg.errors import ConfigError, DataError
 from crispseg.io import MAX_PIXELS, read_label_ids
+from crispseg.io.images import ImageSource, name_of
 from crispseg.labels import IGNORE_INDEX, LabelSpace
 from crispseg.wording import nearest_name
 
@@ -45,11 +45,11 @@ def check_encodings(label_space: LabelSpace, *encodings: Encoding) -> None:
             colours_of(label_space)  # says what is wrong with it
 
 
-def read_labels(path: str | os.PathLike[str], label_space: LabelSpace, encoding: Encoding = "raw-ids") -> LabelIds:
+def read_labels(path: ImageSource, label_space: LabelSpace, encoding: Encoding = "raw-ids") -> LabelIds:
     """Read a label image of any encoding as train ids.
 
     Args:
-        path: of a lossless image file.
+        path: of a lossless image file, or its content.
         label_space: the classes.
         encoding: ``"raw-ids"``, the ids of the label table, as data sets and `Prediction.save` write them;
             ``"train-ids"``, 0 to K − 1 and 255; or ``"colours"`` of the table's classes and of its ignored ones, black
@@ -65,14 +65,14 @@ def read_labels(path: str | os.PathLike[str], label_space: LabelSpace, encoding:
 
 
 def read_labels_and_ids(
-    path: str | os.PathLike[str], label_space: LabelSpace, encoding: Encoding, max_pixels: int = MAX_PIXELS
+    path: ImageSource, label_space: LabelSpace, encoding: Encoding, max_pixels: int = MAX_PIXELS
 ) -> tuple[LabelIds, RawIds | None]:
     """Do what `read_labels` does, and hand out the raw ids as well where the file holds such."""
     if encoding == "raw-ids":
         raw = read_label_ids(path, max_pixels)
-        return train_ids(raw, label_space, os.fspath(path)), raw
+        return train_ids(raw, label_space, name_of(path)), raw
     if encoding == "train-ids":
-        return checked_train_ids(read_label_ids(path, max_pixels), label_space, os.fspath(path)), None
+        return checked_train_ids(read_label_ids(path, max_pixels), label_space, name_of(path)), None
     whose = f"the classes of the label table {label_space.name!r}"
     advice = "repair the file, or add them to the table"
     return read_colours(path, colours_of(label_space), whose, advice, max_pixels), None

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from crispseg.errors import DataError
 from crispseg.io import MAX_PIXELS, image_size_hw, read_label_ids, read_label_image
+from crispseg.io.images import ImageBytes, ImageSource, name_of
 from crispseg.wording import some
 
 __all__ = [
@@ -110,7 +111,7 @@ def colour_table(colours: Iterable[tuple[Iterable[int], int]]) -> npt.NDArray[np
 
 
 def read_colours(
-    path: str | os.PathLike[str],
+    path: ImageSource,
     table: npt.NDArray[np.uint8],
     whose: str,
     advice: str,
@@ -119,7 +120,7 @@ def read_colours(
     """Read a colour label file.
 
     Args:
-        path: of a lossless image.
+        path: of a lossless image, or its content.
         table: of `colour_table`.
         whose: the classes that the colours are of, for errors.
         advice: what to do about other colours, for errors.
@@ -131,7 +132,7 @@ def read_colours(
     Raises:
         DataError: if the file is broken, or has colours of no class; it lists them with their pixel counts.
     """
-    if Path(path).suffix.lower() in (".jpg", ".jpeg"):
+    if not isinstance(path, ImageBytes) and Path(path).suffix.lower() in (".jpg", ".jpeg"):
         raise DataError(f"{os.fspath(path)}: JPEG changes colours; save labels as PNG")
     codes = colour_codes(read_label_image(path, max_pixels).colours())
     ids: LabelIds = table[codes]
@@ -150,10 +151,10 @@ def colour_codes(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
     return codes
 
 
-def unknown_colours(path: str | os.PathLike[str], codes: npt.NDArray[np.int32], whose: str, advice: str) -> DataError:
+def unknown_colours(path: ImageSource, codes: npt.NDArray[np.int32], whose: str, advice: str) -> DataError:
     """What to say of pixels whose colours are of no class; see `read_colours`."""
     listed = counted(codes, lambda code: f"({code >> 16}, {code >> 8 & 255}, {code & 255})")
-    return DataError(f"{os.fspath(path)}: colours of none of {whose}: {listed}; {advice}")
+    return DataError(f"{name_of(path)}: colours of none of {whose}: {listed}; {advice}")
 
 
 def counted(values: npt.NDArray[Any], say: Callable[[int], object] = str) -> str:

@@ -19,7 +19,7 @@ from crispseg.models import Segmenter
 from crispseg.pictures.colour import Picture
 from crispseg.types import Features, MapInfo, SegmentationOutput
 
-__all__ = ["AnyModel", "Ids", "Look", "Shown", "look", "shown_by"]
+__all__ = ["AnyModel", "Ids", "Look", "Looker", "Shown", "look", "shown_by"]
 
 AnyModel: TypeAlias = Segmenter | ExportedModel
 Ids = npt.NDArray[np.uint8]
@@ -73,7 +73,7 @@ _SMALL = 32
 
 
 def look(model: AnyModel, image: Picture, *, close_gates: bool = True) -> Look:
-    """Segment an image and keep what the head shows.
+    """Segment an image in float32 and keep what the head shows.
 
     The backbone runs once. The head runs once, and once more for each gate that is closed.
 
@@ -86,36 +86,92 @@ def look(model: AnyModel, image: Picture, *, close_gates: bool = True) -> Look:
         ConfigError: if the head shows other maps than it declares.
         DataError, WeightsError: as `Predictor` does.
     """
-    if isinstance(model, ExportedModel):
-        return Look(Predictor(model)(image), shown_by(model))
-    watched = _Watched(model, model.head.gate_modules if close_gates else {})
-    prediction = Predictor(watched, model.label_space, precision="float32")(image)
-    declared, found = dict(model.head.map_info), list(watched.maps)
-    if list(declared) != found:
-        raise ConfigError(
-            f"the head {type(model.head).__name__} declares the maps {list(declared)} and shows {found}; "
-            "the same names in the same order expected"
+    return Looker(model, close_gates=close_gates)(image)
+
+
+class Looker:
+    """A model made ready to look at one image after another; see `look`.
+
+    Args:
+        model: a network, or an exported file, which shows no maps.
+        close_gates: whether to close the gates, one at a time; in float32 alone.
+        precision: in which a network computes; see `Predictor`. An exported file was opened for one.
+        keep_probability: whether predictions hold the probability of every class.
+
+    Raises:
+        ValueError: if gates were to be closed in another precision.
+    """
+
+    def __init__(
+        self,
+        model: AnyModel,
+        *,
+        close_gates: bool = False,
+        precision: str = "float32",
+        keep_probability: bool = False,
+    ) -> None:
+        if close_gates and precision != "float32":
+            raise ValueError(f"precision is {precision!r}; gates are closed in float32")
+        self._watched: _Watched | None = None
+        if isinstance(model, ExportedModel):
+            self._shown = shown_by(model)
+            self._predictor = Predictor(model, keep_probability=keep_probability)
+            return
+        self._watched = _Watched(model, model.head.gate_modules if close_gates else {})
+        self._predictor = Predictor(
+            self._watched, model.label_space, precision=precision, keep_probability=keep_probability
         )
-    shown = Shown(declared, tuple(model.head.gate_modules), prediction.boundary_probability is not None)
-    return Look(prediction, shown, watched.maps, watched.without)
+
+    def __call__(self, image: Picture) -> Look:
+        """Look at an image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+
+        Raises:
+            ConfigError: if the head shows other maps than it declares.
+            DataError, WeightsError: as `Predictor` does.
+        """
+        prediction = self._predictor(image)
+        if self._watched is None:
+            return Look(prediction, self._shown)
+        head, noted = self._watched.model.head, self._watched.noted
+        declared, found = dict(head.map_info), list(noted.maps)
+        if list(declared) != found:
+            raise ConfigError(
+                f"the head {type(head).__name__} declares the maps {list(declared)} and shows {found}; "
+                "the same names in the same order expected"
+            )
+        shown = Shown(declared, tuple(head.gate_modules), prediction.boundary_probability is not None)
+        return Look(prediction, shown, noted.maps, noted.without)
+
+
+@dataclass
+class _Noted:
+    """What was seen on the way; a copy of the network, as `Predictor` makes for 16 bits, notes it here as well."""
+
+    maps: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    without: Mapping[str, Ids] = field(default_factory=dict)
+
+    def __deepcopy__(self, memo: object) -> _Noted:
+        return self
 
 
 class _Watched(nn.Module):
-    """A model that keeps what it shows on the way."""
+    """A model that notes what it shows on the way."""
 
     def __init__(self, model: Segmenter, gates: Mapping[str, Gate]) -> None:
         super().__init__()
         self.model = model
         self._gates = dict(gates)
-        self.maps: dict[str, npt.NDArray[np.float32]] = {}
-        self.without: dict[str, Ids] = {}
+        self.noted = _Noted()
 
     def forward(self, images: Tensor) -> SegmentationOutput:
         head, features = self.model.head, self.model.features(images)
         with _kept_parts(head) if self._gates else nullcontext():
             output: SegmentationOutput = head(features, images, with_maps=True)
-            self.maps = {name: values[0].float().cpu().numpy() for name, values in output.maps.items()}
-            self.without = {name: self._without(gate, features, images) for name, gate in self._gates.items()}
+            self.noted.maps = {name: values[0].float().cpu().numpy() for name, values in output.maps.items()}
+            self.noted.without = {name: self._without(gate, features, images) for name, gate in self._gates.items()}
         return output
 
     def _without(self, gate: Gate, features: Features, images: Tensor) -> Ids:

@@ -32,11 +32,13 @@ from crispseg.io.plain_png import decode_plain_png
 __all__ = [
     "MAX_PIXELS",
     "ImageBytes",
+    "ImageSource",
     "NotAnImage",
     "TooManyPixels",
     "encode_png",
     "image_size_hw",
     "is_turned",
+    "name_of",
     "read_image",
     "write_png",
 ]
@@ -217,28 +219,30 @@ def _file(path: ImageSource, expected: str) -> Iterator[_Opened]:
             return
         # A pipe would be waited for, and a device may never end.
         if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
-            raise DataError(f"{_said(path)}: no regular file; {wanted}")
+            raise DataError(f"{name_of(path)}: no regular file; {wanted}")
         with Path(path).open("rb") as file:
             yield file
     except FileNotFoundError:
-        raise DataError(f"{_said(path)}: no such file; {wanted}") from None
+        raise DataError(f"{name_of(path)}: no such file; {wanted}") from None
     except (CrispsegError, MemoryError):
         raise
     except UnidentifiedImageError as error:
         raise NotAnImage(
-            f"{_said(path)}: not an image that can be read ({', '.join(_FORMATS)}); {wanted}; convert or replace it"
+            f"{name_of(path)}: not an image that can be read ({', '.join(_FORMATS)}); {wanted}; convert or replace it"
         ) from error
     except Image.DecompressionBombError as error:  # of a TIFF's tile, beyond Pillow's own limit
-        raise DataError(f"{_said(path)}: too large for Pillow ({error}); save it as PNG, or make it smaller") from error
+        raise DataError(
+            f"{name_of(path)}: too large for Pillow ({error}); save it as PNG, or make it smaller"
+        ) from error
     except IsADirectoryError:
-        raise DataError(f"{_said(path)}: a folder found where {wanted}") from None
+        raise DataError(f"{name_of(path)}: a folder found where {wanted}") from None
     except PermissionError as error:
-        raise DataError(f"{_said(path)}: may not be read ({error.strerror}); change its permissions") from error
+        raise DataError(f"{name_of(path)}: may not be read ({error.strerror}); change its permissions") from error
     # On broken files Pillow's formats raise whatever their steps happen to raise: struct.error, KeyError, SyntaxError …
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(
-            f"{_said(path)}: broken or truncated {expected} ({reason}); copy or download it again"
+            f"{name_of(path)}: broken or truncated {expected} ({reason}); copy or download it again"
         ) from error
 
 
@@ -289,7 +293,7 @@ def _png_header(file: _Opened, path: ImageSource, max_pixels: int) -> tuple[tupl
 def _check_pixels(path: ImageSource, found: int, max_pixels: int) -> None:
     if found > max_pixels:
         raise TooManyPixels(
-            f"{_said(path)}: {found / 1e6:.1f} million pixels found, at most {max_pixels / 1e6:.1f} million "
+            f"{name_of(path)}: {found / 1e6:.1f} million pixels found, at most {max_pixels / 1e6:.1f} million "
             "expected; make the image smaller, or allow more by data.max_pixels or --max-pixels if memory does"
         )
 
@@ -333,7 +337,7 @@ def _eight_bit_grey(image: Image.Image, path: ImageSource) -> npt.NDArray[np.uin
     # Older releases of Pillow open 16-bit grey PNGs as 32-bit "I".
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise DataError(
-            f"{_said(path)}: pixels of mode {image.mode} from {values.min()} to {values.max()} found, 8 or 16 bits "
+            f"{name_of(path)}: pixels of mode {image.mode} from {values.min()} to {values.max()} found, 8 or 16 bits "
             "per channel expected; convert the image"
         )
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
@@ -352,5 +356,6 @@ def _over_white(image: Image.Image) -> Image.Image:
 _STRIP = 512  # rows
 
 
-def _said(path: ImageSource) -> str:
+def name_of(path: ImageSource) -> str:
+    """What to call an image in errors."""
     return path.name if isinstance(path, ImageBytes) else os.fspath(path)

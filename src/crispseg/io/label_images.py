@@ -17,7 +17,7 @@ from crispseg.io.images import (
     _image,
     _Opened,
     _plain_pixels,
-    _said,
+    name_of,
 )
 
 __all__ = ["LabelImage", "read_label_ids", "read_label_image"]
@@ -73,18 +73,18 @@ def read_label_image(path: ImageSource, max_pixels: int = MAX_PIXELS, *, lossy: 
     with _file(path, "label file") as file, _image(file, path, max_pixels) as image:
         bits = _bits(file, image)
         if image.format in _LOSSY and not lossy:
-            raise DataError(f"{_said(path)}: JPEG changes label ids; save labels as PNG")
+            raise DataError(f"{name_of(path)}: JPEG changes label ids; save labels as PNG")
         if image.mode == "RGB" and bits == 8 and (plain := _plain_pixels(file, image)) is not None:
             return LabelImage(plain)
         image.load()
         if image.mode not in ("1", "L", "P", "F", "LA", "PA", "RGB", "RGBA") and not image.mode.startswith("I"):
             raise DataError(
-                f"{_said(path)}: pixels of mode {image.mode} found where ids or colours were expected; save labels as "
+                f"{name_of(path)}: pixels of mode {image.mode} found where ids or colours were expected; save labels as "
                 "grey, palette or RGB PNG"
             )
         if bits > 8 and image.mode in ("LA", "RGB", "RGBA"):
             raise DataError(
-                f"{_said(path)}: {len(image.getbands())} channels of {bits} bits each found, which are read as 8 bits; "
+                f"{name_of(path)}: {len(image.getbands())} channels of {bits} bits each found, which are read as 8 bits; "
                 "save labels as grey PNG of 16 bits, or as colours of 8"
             )
         if image.mode in ("LA", "PA", "RGBA"):
@@ -115,7 +115,7 @@ def read_label_ids(path: ImageSource, max_pixels: int = MAX_PIXELS) -> npt.NDArr
     found = read_label_image(path, max_pixels)
     if not found.is_grey:
         raise DataError(
-            f"{_said(path)}: colours (RGB) found where raw ids were expected; save labels as grey "
+            f"{name_of(path)}: colours (RGB) found where raw ids were expected; save labels as grey "
             "or palette PNG whose pixel values are the ids of the label table, or say that they are the table's colours"
         )
     return found.ids()
@@ -139,9 +139,9 @@ _BITS_TAG = 0x0102
 
 def _whole_numbers(values: npt.NDArray[np.generic], path: ImageSource) -> npt.NDArray[np.uint16]:
     if values.dtype.kind == "f" and not bool((values == np.rint(values)).all()):
-        raise DataError(f"{_said(path)}: fractions found where whole ids were expected; save labels as grey PNG")
+        raise DataError(f"{name_of(path)}: fractions found where whole ids were expected; save labels as grey PNG")
     if values.dtype.itemsize > 2 and values.size and (int(values.min()) < 0 or int(values.max()) > 65535):
-        raise DataError(f"{_said(path)}: ids from {values.min()} to {values.max()} found, 0 to 65535 expected")
+        raise DataError(f"{name_of(path)}: ids from {values.min()} to {values.max()} found, 0 to 65535 expected")
     return values.astype(np.uint16)
 
 
@@ -152,7 +152,7 @@ def _opaque(image: Image.Image, path: ImageSource) -> npt.NDArray[np.uint8] | np
     seen_through = (alpha < 255) & ((alpha > 0) | (values != 0).any(axis=2))
     if seen_through.any():
         raise DataError(
-            f"{_said(path)}: {int(seen_through.sum())} pixels are transparent and not black below, so that "
+            f"{name_of(path)}: {int(seen_through.sum())} pixels are transparent and not black below, so that "
             "nobody knows their class; save labels without an alpha channel"
         )
     return values.copy() if image.mode == "RGBA" else values[..., 0].astype(np.uint16)

@@ -30,7 +30,13 @@ _LINE_COLOURS = ("accent", "base")
 
 
 def render_page(
-    template: str, *, script: str | None = None, data: Any = None, forms: bool = False, **values: Any
+    template: str,
+    *,
+    script: str | None = None,
+    data: Any = None,
+    forms: bool = False,
+    connects: bool = False,
+    **values: Any,
 ) -> str:
     """Fill a template of this room, which extends ``base.html.j2``; it escapes all that it is given.
 
@@ -40,6 +46,7 @@ def render_page(
             beside it. None: nothing runs.
         data: what the script reads, as plain values: JSON in a block that no browser runs.
         forms: whether the page may send forms to where it comes from.
+        connects: whether its script may ask, and send to, where it comes from.
         values: of its names; one that it lacks is an error.
 
     Returns:
@@ -63,6 +70,8 @@ def render_page(
         policy = f"{_POLICY.format(images=_BESIDE)}; script-src 'sha256-{digest}'; {trusted}"
     if forms:
         policy = policy.replace("form-action 'none'", "form-action 'self'")
+    if connects:
+        policy = f"connect-src 'self'; {policy}"
     return environment.get_template(template).render(
         policy=policy, script=Markup(code), data=_harmless_json(data), **values
     )
