@@ -79,13 +79,13 @@ def read_label_image(path: ImageSource, max_pixels: int = MAX_PIXELS, *, lossy: 
         image.load()
         if image.mode not in ("1", "L", "P", "F", "LA", "PA", "RGB", "RGBA") and not image.mode.startswith("I"):
             raise DataError(
-                f"{name_of(path)}: pixels of mode {image.mode} found where ids or colours were expected; save labels as "
-                "grey, palette or RGB PNG"
+                f"{name_of(path)}: pixels of mode {image.mode} found where ids or colours were expected; save labels "
+                "as grey, palette or RGB PNG"
             )
         if bits > 8 and image.mode in ("LA", "RGB", "RGBA"):
             raise DataError(
-                f"{name_of(path)}: {len(image.getbands())} channels of {bits} bits each found, which are read as 8 bits; "
-                "save labels as grey PNG of 16 bits, or as colours of 8"
+                f"{name_of(path)}: {len(image.getbands())} channels of {bits} bits each found, which are read as 8 "
+                "bits; save labels as grey PNG of 16 bits, or as colours of 8"
             )
         if image.mode in ("LA", "PA", "RGBA"):
             values = _opaque(image, path)
