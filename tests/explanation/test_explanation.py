@@ -25,6 +25,7 @@ from crispseg.explanation import (
     look,
     shown_by,
 )
+from crispseg.explanation.looks import Looker
 from crispseg.heads import Head
 from crispseg.heads.base import Gate
 from crispseg.io import write_png
@@ -376,3 +377,18 @@ def test_bad_input_ends_in_one_line(world, tmp_path):
     assert "titles" in refused(invoke("explain", plain, images, *out, "--beside", plain))
     assert "--crop-factors" in refused(invoke("explain", plain, images, *out, "--crop-factors", "x"))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_looker_notes_what_its_copy_in_16_bits_shows():
+    model = crispseg.create_model("gff", backbone="test_resnet", num_classes=3, channels=8, output_stride=32).eval()
+    looker = Looker(model, precision="bfloat16", keep_probability=True)
+    for seed in (0, 1):
+        image = np.random.default_rng(seed).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+        exact, rounded = look(model, image, close_gates=False), looker(image)
+        assert list(rounded.maps) == list(exact.maps) == [f"gate_{level}" for level in (1, 2, 3, 4)]
+        for name, values in exact.maps.items():
+            assert values.shape == rounded.maps[name].shape
+            assert np.abs(values - rounded.maps[name]).max() < 0.05
+        assert rounded.prediction.probability.shape == (3, 40, 56)
+    with pytest.raises(ValueError, match="gates are closed in float32"):
+        Looker(model, close_gates=True, precision="bfloat16")
