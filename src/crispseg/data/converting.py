@@ -18,7 +18,8 @@ from crispseg.data.layouts import open_layout
 from crispseg.data.records import FileSource, Sample, SampleSource
 from crispseg.data.tables import IGNORED, is_background, voc_colour
 from crispseg.errors import ConfigError, DataError
-from crispseg.io import atomic_folder, write_png
+from crispseg.io import atomic_folder
+from crispseg.io.images import encode_png
 from crispseg.labels import IGNORE_INDEX, LabelClass, LabelSpace
 from crispseg.vectors import Regions, coco_document, join_coco, labelme_document, polygons
 
@@ -198,7 +199,7 @@ def _save_image(folder: Path, name: str, file: Path | None, sample: Sample) -> s
     if file is not None:
         shutil.copyfile(file, folder / named)
     else:
-        write_png(folder / named, sample.image)
+        (folder / named).write_bytes(encode_png(sample.image))
     return named
 
 
@@ -206,7 +207,7 @@ def _save_labels(path: Path, sample: Sample, table: LabelSpace) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     palette = np.array(table.palette)
     palette[IGNORE_INDEX] = _VOID
-    write_png(path, sample.labels, palette)
+    path.write_bytes(encode_png(sample.labels, palette))  # the folder is flushed as a whole
 
 
 _VOID = (224, 224, 192)  # as VOC shows what is ignored
