@@ -111,6 +111,25 @@ def test_lists(tmp_path, place, line):
     assert_holds(tmp_path, listed)
 
 
+def test_lists_with_paths_of_other_machines(tmp_path):
+    for sample in ("a", "b", "x/c", "y/c"):
+        write(tmp_path, f"images/{sample}.jpg", f"masks/{sample}.png", sample)
+        if "/" in sample:
+            continue
+        (tmp_path / f"images/{sample}.jpg").rename(tmp_path / f"images/x{sample}.jpg")
+        (tmp_path / f"masks/{sample}.png").rename(tmp_path / f"masks/x{sample}.png")
+    for name in ("x", "y"):  # files lie in sub-folders alone
+        for kind, suffix in (("images", "jpg"), ("masks", "png")):
+            for path in (tmp_path / kind).glob(f"*.{suffix}"):
+                path.rename(tmp_path / kind / name / path.name)
+    (tmp_path / "labels.yaml").write_text(TABLE)
+    (tmp_path / "train.txt").write_text("/somewhere/images/xa.jpg\nimages\\x\\c.jpg\n")
+    assert opened(tmp_path)[0].names == ["x/c", "x/xa"]
+    (tmp_path / "train.txt").write_text("c.jpg\n")  # of x or of y?
+    with pytest.raises(DataError, match=r"1 of 1 images that it lists are not there: c\.jpg"):
+        opened(tmp_path)
+
+
 def test_lists_that_are_wrong(tmp_path):
     write(tmp_path, "images/a.jpg", "masks/a.png", "a")
     (tmp_path / "labels.yaml").write_text(TABLE)
@@ -242,6 +261,20 @@ class TestColours:
             opened(tmp_path)[0].sample(0)
         np.testing.assert_array_equal(opened(tmp_path, encoding="colours")[0].sample(0).labels, 1 - ids)
         np.testing.assert_array_equal(opened(tmp_path, encoding="raw-ids")[0].sample(0).labels, ids)
+
+    def test_black_and_white_of_the_table(self, tmp_path):
+        ids = np.random.default_rng(0).integers(0, 2, SIZE_HW).astype(np.uint8)
+        table = "classes: [{name: a, colour: [0, 0, 0]}, {name: b, colour: [255, 255, 255]}]"
+        self.write(tmp_path, np.stack([ids * 255] * 3, axis=2), table)
+        np.testing.assert_array_equal(opened(tmp_path)[0].sample(0).labels, ids)
+        (tmp_path / "labels.yaml").write_text(f"{table}\nignore_ids: [255]")
+        with pytest.raises(DataError, match="255 would be 'ignored' as an id, 'b' as a colour"):
+            opened(tmp_path)[0].sample(0)
+
+    def test_one_class_in_colours_is_against_black(self, tmp_path):
+        ids = np.random.default_rng(0).integers(0, 2, SIZE_HW).astype(np.uint8)
+        self.write(tmp_path, rgb(ids), "classes: [{name: crack, colour: [255, 0, 0]}]")
+        np.testing.assert_array_equal(opened(tmp_path)[0].sample(0).labels, ids)
 
     def test_what_is_seen_through_is_refused(self, tmp_path):
         self.write(tmp_path, with_alpha(rgb(ids_of("a")), 100))

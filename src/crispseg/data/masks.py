@@ -150,6 +150,9 @@ def _of_equal_channels(image: LabelImage, label_space: LabelSpace, distance: flo
         if (by_id >= 0).all():
             return ids
         return _by_colour(image.colours(), label_space, distance, where)  # says which are unknown
+    if all(len({*entry.colour}) == 1 for entry in label_space.classes):
+        # White of a table in shades of grey is a class, not the 255 that is ignored where nobody says so.
+        by_id = np.where((used == IGNORE_INDEX) & (IGNORE_INDEX not in label_space.ignore_ids), by_colour, by_id)
     if (by_id >= 0).all() and (by_id != by_colour).any():
         raise _doubtful(where, label_space, used, by_id, by_colour, "three equal channels")
     return _by_colour(image.colours(), label_space, distance, where)

@@ -25,8 +25,12 @@ LIST_FOLDERS = ("", "ImageSets", "ImageSets/Segmentation", "ImageSets/Main", "sp
 _SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 _LABEL_ENDINGS = (".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jpg", ".jpeg")
 _LOSSY = (".jpg", ".jpeg")
-_LABEL_WORDS = "masks?|labels?|labelids|gt|groundtruth|ground_truth|seg|segmentation|annotations?|annot|target|ome"
-_IMAGE_WORDS = "images?|img|rgb|sat|input|ome"
+# Those that `pairing` knows, and those of other tools.
+_LABEL_WORDS = (
+    "masks?|labels?|labelIds|labelTrainIds|gt|gtFine|groundtruth|ground_truth|seg|segmentation|annotations?|annot|target|"
+    "pred|prediction|colou?r|L|ome"
+)
+_IMAGE_WORDS = "images?|img|rgb|sat|input|leftImg8bit|ome"
 
 
 def split_names(split: str) -> tuple[str, ...]:
@@ -210,20 +214,25 @@ class OwnFolders:
 
     def _of_list(self, path: Path, root: Path, images: dict[str, Path], labels: dict[str, Path]) -> list[Record]:
         """The samples that a list names: a name, a file or a path a line, or an image's path and its mask's."""
-        named = {key: name for name, file in images.items() for key in _ways_to_say(name, file, root)}
+        named: dict[str, str | None] = {}
+        for name, file in images.items():
+            for key in {*_ways_to_say(name, file, root)}:
+                named[key] = name if named.get(key, name) == name else None  # several may be meant
         chosen: dict[str, Path] = {}
         beside: dict[str, Path] = {}
         missing: list[str] = []
         lines = _lines(path)
         for line in lines:
             parts = [line] if line in named else re.split(r"[\t,;]\s*|\s+", line)
-            name = named.get(parts[0]) or named.get(parts[0].removeprefix("./"))
-            if name is None:
+            said = parts[0].replace("\\", "/").removeprefix("./")
+            found = named.get(said) or named.get(said.rpartition("/")[2])
+            if found is None:
                 missing.append(parts[0])
                 continue
-            chosen[name] = images[name]
-            if len(parts) > 1 and (root / parts[1]).is_file():
-                beside[name] = root / parts[1]
+            chosen[found] = images[found]
+            mask = parts[1].replace("\\", "/") if len(parts) > 1 else ""
+            if mask and (root / mask).is_file():
+                beside[found] = root / mask
         if missing:
             raise DataError(
                 f"{path}: {len(missing)} of {len(lines)} images that it lists are not there: {some(missing)}; "
