@@ -39,6 +39,7 @@ def expected_in_words(message: str) -> str:
         return "a mapping of keys to values"
     words = words.partition(", unable to parse")[0].partition(", got a number")[0]
     if message.startswith("Input should be a valid "):
+        words = "list" if words == "tuple" else words  # as YAML calls it
         article = "an" if words[0] in "aeiou" else "a"
         return f"{article} {words}"
     return words[0].lower() + words[1:]
@@ -54,15 +55,28 @@ def in_words_by_kind(problems: Iterable[tuple[str, str]], most: int = 8) -> str:
     Example:
         >>> in_words_by_kind([("no prediction", "a.png"), ("no prediction", "b.png")])
         '2 × no prediction: a.png; b.png'
+        >>> in_words_by_kind([("ids outside the table", f"{name}: 7 (1 px)") for name in ("a.png", "b.png")])
+        '2 × ids outside the table: a.png, b.png: 7 (1 px)'
     """
     by_kind: dict[str, list[str]] = {}
     for kind, detail in problems:
         by_kind.setdefault(kind, []).append(detail)
+    counts = {kind: len(details) for kind, details in by_kind.items()}
+    by_kind = {kind: _said_once(details, most) for kind, details in by_kind.items()}
     return " — ".join(
-        f"{len(details)} × {kind}: {'; '.join(details[:most])}"
+        f"{counts[kind]} × {kind}: {'; '.join(details[:most])}"
         + (f"; and {len(details) - most} more" if len(details) > most else "")
         for kind, details in by_kind.items()
     )
+
+
+def _said_once(details: list[str], most: int) -> list[str]:
+    """Details that say the same of several files, as ``file: sentence``, with their files named together."""
+    files: dict[str, list[str]] = {}
+    for detail in details:
+        file, separator, sentence = detail.partition(": ")
+        files.setdefault(sentence if separator else detail, []).append(file if separator else "")
+    return [sentence if names == [""] else f"{some(names, most)}: {sentence}" for sentence, names in files.items()]
 
 
 def some(names: Iterable[T], most: int = 5, say: Callable[[T], str] = str) -> str:

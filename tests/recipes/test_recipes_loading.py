@@ -142,7 +142,7 @@ def test_an_unknown_key_of_an_override_names_the_override(write):
         ("train: 5", "train is 5, a mapping of keys to values expected"),
         ("name: 5", "name is 5, a string expected"),
         ("data: {crop_hw: [64, -1]}", "data.crop_hw[1] is -1, greater than 0 expected"),
-        ("data: {crop_hw: 64}", "data.crop_hw is 64, a tuple expected"),
+        ("data: {crop_hw: 64}", "data.crop_hw is 64, a list expected"),
         ("data: {crop_hw: [64]}", "data.crop_hw[1]"),
         ("data: {scale_range: [2, 1]}", "data: scale_range is (2.0, 1.0); two numbers in ascending order"),
         ("train: {lr: .nan}", "train.lr is nan, a finite number expected"),

@@ -35,8 +35,34 @@ EXIT_TRAINING = 1
 EXIT_USER = 2
 
 
+_CALLED_ELSEWHERE = {
+    "train": "fit",
+    "predict": "segment",
+    "infer": "segment",
+    "test": "evaluate",
+    "eval": "evaluate",
+    "val": "evaluate",
+    "validate": "evaluate",
+    "check": "data check",
+}
+"""What other tools call our commands."""
+
+
 class _Commands(TyperGroup):
     """Turns what a user can mend into one line and an exit code; a bug of ours keeps its traceback."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """``--debug`` may stand behind the command as well."""
+        own, mark, rest = _split(args, "--")
+        if "--debug" in own:
+            args = ["--debug", *(argument for argument in own if argument != "--debug"), *mark, *rest]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """What was meant by a command that there is not."""
+        if (meant := _CALLED_ELSEWHERE.get(args[0])) and args[0] not in self.commands:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {meant!r}?")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -65,6 +91,12 @@ class _Commands(TyperGroup):
             raise typer.Exit(EXIT_USER) from error
 
 
+def _split(args: list[str], mark: str) -> tuple[list[str], list[str], list[str]]:
+    """Before, at and behind a mark, which may be missing."""
+    place = args.index(mark) if mark in args else len(args)
+    return args[:place], args[place : place + 1], args[place + 1 :]
+
+
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
@@ -86,7 +118,9 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of errors; also behind the command.")
+    ] = False,
 ) -> None:
     """Semantic segmentation with crisp boundaries: GSCNN, Decoupled and GFF on any backbone and context."""
     show_log()

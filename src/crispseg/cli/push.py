@@ -19,7 +19,7 @@ def push(
     private: Annotated[bool, typer.Option("--private", help="Show it to nobody else.")] = False,
     token: Annotated[
         str | None,
-        typer.Option(help="With write access.", show_default="that of [b]hf auth login[/b], or of HF_TOKEN"),
+        typer.Option(help="With write access.", show_default="that of hf auth login, or of HF_TOKEN"),
     ] = None,
 ) -> None:
     """Share a model on the Hugging Face Hub, with a page made from its card."""

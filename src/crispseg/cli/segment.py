@@ -64,6 +64,9 @@ def segment(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Do again what is there, of whatever model and options.")
     ] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave images alone whose files are all there, whoever wrote them.")
+    ] = False,
     max_pixels: Annotated[
         int | None, typer.Option(min=1, help="Of an image; larger ones are refused.", show_default="40 million")
     ] = None,
@@ -115,6 +118,8 @@ def segment(
         raise ConfigError("--ray shares images; share videos among machines by --shard")
     outputs = _outputs(of_videos, only, polygons, simplify)
     targets = collect_images(images, out)
+    if skip_existing:
+        targets = _without_existing(targets, out, outputs)
 
     predictor = make_predictor()
     engine = OnRay(make_predictor) if ray else None
@@ -161,6 +166,19 @@ def _report(segmented: Segmented, kind: str, out: Path) -> None:
         for failure in segmented.failures:
             print_error(failure.message)
         raise typer.Exit(1)
+
+
+def _without_existing(targets: dict[Path, Path], out: Path, outputs: Sequence[Any]) -> dict[Path, Path]:
+    """Those of which a file is missing."""
+    left = {
+        target: source
+        for target, source in targets.items()
+        if not all((out / f"{target}{output.ending}").exists() for output in outputs)
+    }
+    out_console().print(f"{len(targets) - len(left)} of {len(targets)} are in {out} already", soft_wrap=True)
+    if not left:
+        raise typer.Exit
+    return left
 
 
 def _outputs(of_videos: bool, only: str | None, polygons: str | None, simplify: float) -> Sequence[Any]:

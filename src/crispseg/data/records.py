@@ -14,7 +14,7 @@ import numpy.typing as npt
 from crispseg.data.label_files import PNG_FORMAT, LabelFormat
 from crispseg.errors import DataError
 from crispseg.io import MAX_PIXELS, image_size_hw, read_image
-from crispseg.labels import LabelSpace
+from crispseg.labels import IGNORE_INDEX, LabelSpace
 from crispseg.wording import some
 
 __all__ = [
@@ -212,10 +212,11 @@ def train_ids(raw: npt.NDArray[np.uint16], label_space: LabelSpace, source: str 
         found = pixels_by_value(raw)
         unknown = {value: count for value, count in found.items() if label_space.lookup[value] < 0}
         listed = some(unknown.items(), 8, lambda entry: f"{entry[0]} ({entry[1]} px)")
-        known = sorted({*label_space.ignore_ids, *(raw_id for entry in label_space.classes for raw_id in entry.ids)})
+        known = {*label_space.ignore_ids, *(raw_id for entry in label_space.classes for raw_id in entry.ids)}
         raise UnknownIdsError(
-            f"{source}: ids outside the label table {label_space.name!r}: {listed}; it knows {_ranges(known)} "
-            "and 255; add them to the table, to a class or to ignore_ids, or repair the file",
+            f"{source}: ids outside the label table {label_space.name!r}: {listed}; it knows "
+            f"{_ranges(sorted(known - {IGNORE_INDEX}))} and {IGNORE_INDEX}; add them to the table, to a class "
+            "or to ignore_ids, or repair the file",
             unknown,
             found,
         )

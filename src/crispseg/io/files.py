@@ -21,11 +21,14 @@ from crispseg.errors import DataError
 from crispseg.io.locks import is_alive
 from crispseg.wording import os_error_in_words
 
-__all__ = ["atomic_folder", "atomic_write", "files_below", "remove_leftovers"]
+__all__ = ["atomic_folder", "atomic_write", "files_below", "is_hidden", "remove_leftovers"]
 
 
 def files_below(folder: str | os.PathLike[str]) -> list[Path]:
     """All files in a folder and its sub-folders, sorted; links to folders are not followed.
+
+    What begins with a dot is left out, as by ls, and so is ``__MACOSX``: copies that systems and notebooks keep for
+    themselves (``._photo.jpg``, ``.ipynb_checkpoints``).
 
     Args:
         folder: that exists.
@@ -37,8 +40,16 @@ def files_below(folder: str | os.PathLike[str]) -> list[Path]:
     def refuse(error: OSError) -> None:
         raise DataError(os_error_in_words(error)) from error
 
-    found = (Path(where, name) for where, _, names in os.walk(folder, onerror=refuse) for name in names)
+    found = []
+    for where, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        found += [Path(where, name) for name in names if not is_hidden(name)]
     return sorted(path for path in found if path.is_file())
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of that name is nobody's data."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 @contextlib.contextmanager

@@ -244,7 +244,7 @@ def _label_class(entry: Any, index: int, source: str) -> LabelClass:
     if "name" not in entry:
         raise ConfigError(f"{what}: it has no 'name'; {entry!r:.100} found, as in {{name: crack, ids: [1]}} expected")
     name, category = _text(entry["name"], f"{source}: the name of class {index}"), entry.get("category")
-    colour = _colour(entry.get("colour", list(_made_up_colour(index))), f"{source}: colour of {name!r}")
+    colour = _colour(entry.get("colour", list(_made_up_colour(index, name))), f"{source}: colour of {name!r}")
     if not isinstance(category, str | None):
         raise ConfigError(f"{source}: category of {name!r} is {category!r}, a name expected")
     if not isinstance(has_instances := entry.get("has_instances", False), bool):
@@ -313,8 +313,13 @@ def _texts(classes: Iterable[LabelClass]) -> Iterator[tuple[str, str]]:
             yield f"the category of {entry.name!r}", entry.category
 
 
-def _made_up_colour(index: int) -> tuple[int, int, int]:
-    """A stable colour for a class without one: the bit-interleaving of the Pascal VOC palette."""
+_BACKGROUNDS = ("background", "bg", "other", "others", "rest")
+
+
+def _made_up_colour(index: int, name: str) -> tuple[int, int, int]:
+    """A stable colour for a class without one: the bit-interleaving of the Pascal VOC palette; backgrounds are grey."""
+    if name.strip().lower().lstrip("_") in _BACKGROUNDS:
+        return 64, 64, 64
     red = green = blue = 0
     value = index + 1
     for shift in range(8):

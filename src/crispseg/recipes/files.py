@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from typing import Any
 
 from crispseg.errors import ConfigError
 from crispseg.parsing import MAX_YAML_BYTES, TextError, parse_yaml, read_text
-from crispseg.wording import nearest_name
 
 __all__ = ["RecipeFile", "find_recipe_file", "list_recipes", "parse_value", "read_values"]
 
@@ -70,7 +70,11 @@ def find_recipe_file(name_or_path: str | Path, beside: RecipeFile | None = None)
     if name in packaged:
         return RecipeFile(f"recipe {name!r}", packaged[name], packaged_name=name)
     found = "a folder, not a file" if asked.is_dir() else "no such file"
-    raise ConfigError(f"recipe {str(name_or_path)!r}: {found}, and no packaged recipe; {nearest_name(name, packaged)}")
+    close = difflib.get_close_matches(name, sorted(packaged), n=1, cutoff=0.5)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    raise ConfigError(
+        f"recipe {str(name_or_path)!r}: {found}, and no packaged recipe; {meant}crispseg recipes lists them"
+    )
 
 
 def read_values(file: RecipeFile) -> dict[str, Any]:

@@ -328,9 +328,7 @@ def _stem(path: Path, folder: Path) -> str:
 
 
 def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
-    return _direct(folder, endings) or [
-        path for path in files_below(folder) if _counts(path, endings) and not _is_hidden(path.relative_to(folder))
-    ]
+    return _direct(folder, endings) or [path for path in files_below(folder) if _counts(path, endings)]
 
 
 def _direct(folder: Path, endings: tuple[str, ...]) -> list[Path]:
@@ -339,10 +337,6 @@ def _direct(folder: Path, endings: tuple[str, ...]) -> list[Path]:
 
 def _counts(path: Path, endings: tuple[str, ...]) -> bool:
     return path.name.lower().endswith(endings) and not path.name.startswith(".")
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
 def _existing(root: Path, *steps: str) -> list[Path]:
