@@ -1,15 +1,16 @@
-"""What a `Predictor` takes as an image: a file's path, pixels, or a tensor."""
+"""What a `Predictor` takes as an image: a file, what it holds, pixels, or a tensor."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from crispseg.errors import DataError
-from crispseg.io.images import read_image
+from crispseg.io.images import ImageBytes, pillow_as_rgb, read_image
 from crispseg.pictures.colour import Picture
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["AnyImage", "AnyPixels", "InputImage", "to_input"]
 
 AnyPixels: TypeAlias = "npt.NDArray[np.uint8] | Tensor"
-AnyImage: TypeAlias = "str | os.PathLike[str] | AnyPixels"
+AnyImage: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | ImageBytes | Image.Image | AnyPixels"
 
 _ROUNDING = 1e-3  # resampling may overshoot by a little
 
@@ -48,7 +49,13 @@ def to_input(image: AnyImage, max_pixels: int) -> InputImage:
     Raises:
         DataError: if a file cannot be read or has more pixels, or what was given is of another form.
     """
-    if isinstance(image, (str, os.PathLike)):
+    if isinstance(image, bytes | bytearray | memoryview):
+        image = ImageBytes(bytes(image))
+    elif callable(getattr(image, "read", None)):  # a file object, wherever it stands
+        image = ImageBytes(image.read(), str(getattr(image, "name", "the image")))  # type: ignore[union-attr]
+    if isinstance(image, Image.Image):
+        image = pillow_as_rgb(image)
+    elif isinstance(image, str | os.PathLike | ImageBytes):
         image = read_image(image, max_pixels)
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
@@ -59,12 +66,14 @@ def to_input(image: AnyImage, max_pixels: int) -> InputImage:
         return InputImage(np.ascontiguousarray(image))
     if not hasattr(image, "detach"):
         raise DataError(
-            f"image is a {type(image).__name__}; a path, a uint8 (H, W, 3) array or a float tensor expected"
+            f"image is a {type(image).__name__}; a path, bytes, a file object, an image of Pillow, a uint8 "
+            "(H, W, 3) array or a float tensor expected"
         )
-    tensor = image[None] if image.ndim == 3 else image
+    given: Any = image
+    tensor = given[None] if given.ndim == 3 else given
     if tensor.ndim != 4 or tensor.shape[:2] != (1, 3) or not tensor.is_floating_point() or 0 in tensor.shape:
         raise DataError(
-            f"image is a tensor of {image.dtype} {tuple(image.shape)}; floats (3, H, W) or (1, 3, H, W) expected "
+            f"image is a tensor of {given.dtype} {tuple(given.shape)}; floats (3, H, W) or (1, 3, H, W) expected "
             "(predict_batch takes batches)"
         )
     tensor = tensor.detach().float()

@@ -157,7 +157,8 @@ class Predictor:
         """Segment one image.
 
         Args:
-            image: a file's path; uint8 RGB (H, W, 3); or a float tensor (3, H, W) or (1, 3, H, W), RGB in [0, 1].
+            image: a file's path, its bytes, or a file object open for reading bytes; an image of Pillow; uint8 RGB
+                (H, W, 3); or a float tensor (3, H, W) or (1, 3, H, W), RGB in [0, 1].
 
         Returns:
             The prediction, of the image's size, on the CPU.

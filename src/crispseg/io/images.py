@@ -103,13 +103,37 @@ def read_image(path: ImageSource, max_pixels: int = MAX_PIXELS) -> npt.NDArray[n
         if image.format == "PNG" and (plain := _plain_pixels(file, image)) is not None:
             return plain
         image.load()
-        # Both this and `convert` copy the image even where they change nothing, which is a fifth of the whole time.
-        upright = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
-        if upright.mode.startswith(("I", "F")):
-            return np.stack([_eight_bit_grey(upright, path)] * 3, axis=2)
-        if upright.has_transparency_data:
-            upright = _over_white(upright)
-        return np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
+        return _as_rgb(image, path)
+
+
+def pillow_as_rgb(image: Image.Image, name: str = "the image") -> npt.NDArray[np.uint8]:
+    """An image of Pillow's as RGB, as `read_image` reads its file.
+
+    Args:
+        image: of any mode.
+        name: to call it by in errors.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        DataError: if its file is truncated, or it holds float or 32-bit pixels.
+    """
+    try:
+        image.load()
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"{name}: cannot be read ({error})") from error
+    return _as_rgb(image, name)
+
+
+def _as_rgb(image: Image.Image, path: ImageSource) -> npt.NDArray[np.uint8]:
+    # Both this and `convert` copy the image even where they change nothing, which is a fifth of the whole time.
+    upright = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
+    if upright.mode.startswith(("I", "F")):
+        return np.stack([_eight_bit_grey(upright, path)] * 3, axis=2)
+    if upright.has_transparency_data:
+        upright = _over_white(upright)
+    return np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
 
 
 def image_size_hw(path: ImageSource, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
