@@ -87,6 +87,7 @@ class DataConfig(_Values):
     crop_hw: tuple[PositiveInt, PositiveInt] = (512, 512)
     scale_range: tuple[float, float] = (0.75, 2.0)
     flip_probability: Probability = 0.5
+    rotate_degrees: Annotated[float, Field(ge=0, le=180)] = 0.0  # turned by ± this
     jitter: Annotated[float, Field(ge=0, lt=1)] = 0.04  # brightness, contrast, saturation: factors 1 ± this
     hue_jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     colour_shift: Annotated[float, Field(ge=0, le=255)] = 0.0  # added to each channel: ± this, of 255
@@ -129,7 +130,10 @@ class LossConfig(_Values):
     segmentation: Literal["cross_entropy", "ohem"] = "cross_entropy"
     auxiliary_weight: NonNegative = 0.4
     active_boundary_weight: NonNegative = 0.0  # of the active boundary loss (Wang et al., 2022), beside all others
-    class_weights: tuple[float, ...] | None = None
+    class_weights: tuple[float, ...] | Literal["auto"] | None = None  # auto: by their shares of the training labels
+    class_weight_power: Annotated[float, Field(ge=0, le=2)] = 0.5  # of auto: weight = share to the power of −this
+    dice_weight: NonNegative = 0.0  # of the soft Dice loss, beside the cross-entropy
+    lovasz_weight: NonNegative = 0.0  # of the Lovász-softmax loss
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     ohem_probability: Probability = 0.7
     ohem_min_kept: PositiveInt = 100_000
@@ -145,7 +149,10 @@ class TrainConfig(_Values):
 
     epochs: PositiveInt = 100
     max_steps: PositiveInt | None = None  # optimiser steps; ends the run before `epochs` if smaller
-    batch_size: PositiveInt = 8  # images per optimiser step, over all processes and accumulated batches
+    patience: PositiveInt | None = None  # validations in a row without a better mean IoU that end the run
+    max_hours: Annotated[float, Field(gt=0)] | None = None  # of training over all sittings, after which the run ends
+    # images per optimiser step, over all processes and accumulated batches; auto: as many as fit, found by trial
+    batch_size: PositiveInt | Literal["auto"] = 8
     accumulate: PositiveInt = 1  # batches that an optimiser step is divided into, to save memory
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Annotated[float, Field(gt=0, le=1e6)] = 0.01
@@ -153,6 +160,8 @@ class TrainConfig(_Values):
     weight_decay: Annotated[float, Field(ge=0, le=1e6)] = 5e-4
     weight_decay_on: Literal["weights", "all"] = "weights"  # all: also norms, biases and position embeddings
     backbone_lr_factor: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+    layer_lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # rate of a block, of that of the block above it
+    freeze_backbone: bool = False  # its weights and its norms' statistics stay as they are
     poly_power: NonNegative = 0.9
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     clip_norm: Annotated[float, Field(gt=0)] | None = None
@@ -165,11 +174,20 @@ class TrainConfig(_Values):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     validate_every: PositiveInt = 1  # epochs
     save_every_steps: PositiveInt | None = None  # also save in the middle of an epoch: for long epochs
-    picture_count: Annotated[int, Field(ge=0)] = 4  # validation images shown in TensorBoard
+    picture_count: Annotated[int, Field(ge=0)] = 4  # validation images shown in the run's page and in TensorBoard
+    # who keeps curves and pictures; auto: TensorBoard where it is installed, else csv
+    logger: Literal["auto", "tensorboard", "wandb", "mlflow", "csv"] = "auto"
     devices: PositiveInt | Literal["auto"] = "auto"  # per machine; torchrun decides where it started the run
     nodes: PositiveInt = 1  # machines; torchrun decides where it started the run
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"  # several processes: copies (ddp), or shards of the model (fsdp)
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
+
+    @property
+    def images_per_step(self) -> int:
+        """`batch_size`, once a run has found what ``auto`` is."""
+        if self.batch_size == "auto":
+            raise ValueError("train.batch_size is auto, and no run has found a number for it yet")
+        return self.batch_size
 
 
 class EvaluateConfig(_Values):

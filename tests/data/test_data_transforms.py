@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crispseg.data.transforms import JointTransform, colour_matrix, jitter_colours, random_crop, shift_colours
+from crispseg.data.transforms import (
+    JointTransform,
+    colour_matrix,
+    jitter_colours,
+    random_crop,
+    rotated_centre,
+    shift_colours,
+)
 
 FILL = (124, 116, 104)
 
@@ -189,3 +196,31 @@ class TestColours:
         new_image, new_labels = JointTransform((20, 20), blur_probability=1.0)(image, labels, np.random.default_rng(1))
         np.testing.assert_array_equal(new_labels, labels)
         assert not np.array_equal(new_image, image)
+
+
+def test_a_quarter_turn_is_exact_and_no_turn_draws_nothing():
+    rng = np.random.default_rng(0)
+    image, labels = rng.integers(0, 255, (9, 9, 3), dtype=np.uint8), rng.integers(0, 4, (9, 9), dtype=np.uint8)
+    for degrees, turns in ((90, 1), (180, 2), (-90, 3)):
+        turned, turned_labels = rotated_centre(image, labels, (9, 9), degrees)
+        np.testing.assert_array_equal(turned, np.rot90(image, turns))
+        np.testing.assert_array_equal(turned_labels, np.rot90(labels, turns))
+    plain = JointTransform((6, 6), (0.8, 1.2), 0.5)(image, labels, np.random.default_rng(3))
+    again = JointTransform((6, 6), (0.8, 1.2), 0.5, rotate_degrees=0.0)(image, labels, np.random.default_rng(3))
+    np.testing.assert_array_equal(plain[0], again[0])
+
+
+@pytest.mark.parametrize("degrees", [10.0, 45.0, 180.0])
+def test_a_turned_window_is_full_and_labels_stay_on_their_image(degrees):
+    rows, columns = np.mgrid[:120, :160]
+    inside = ((rows - 60) ** 2 + (columns - 80) ** 2 < 15**2) | (columns > 90)
+    image = np.repeat((inside * 200).astype(np.uint8)[..., None], 3, 2)
+    labels = inside.astype(np.uint8)
+    for seed in range(5):
+        turned, turned_labels = JointTransform((40, 60), rotate_degrees=degrees)(
+            image, labels, np.random.default_rng(seed)
+        )
+        assert turned.shape == (40, 60, 3)
+        assert (turned_labels != 255).all()  # the image around fills the corners
+        differing = (turned[..., 0] > 100) != (turned_labels == 1)
+        assert differing.mean() < 0.02

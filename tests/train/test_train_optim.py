@@ -5,6 +5,7 @@ from torch import nn
 from crispseg.config import TrainConfig
 from crispseg.models import create_model
 from crispseg.train import build_optimizer, parameter_groups, poly_factor
+from crispseg.train.checkpointing import repeated_blocks
 from crispseg.train.optim import build_schedule
 
 
@@ -101,3 +102,17 @@ def test_the_schedule_steps_per_iteration_and_keeps_the_ratio_of_the_groups(mode
         optimizer.step()
         schedule.step()
     assert seen == [{0.4, 0.2}, {0.3, 0.15}, {0.2, 0.1}, {0.1, 0.05}]
+
+
+def test_blocks_learn_the_slower_the_lower_they_are(model):
+    config = TrainConfig(lr=0.1, backbone_lr_factor=0.5, layer_lr_decay=0.8)
+    groups = parameter_groups(model, config)
+    assert sorted(id(p) for g in groups for p in g["params"]) == sorted(id(p) for p in model.parameters())
+    rates = {id(p): g["lr"] for g in groups for p in g["params"]}
+    blocks = [[rates[id(p)] for p in block.parameters()] for block in repeated_blocks(model.backbone)]
+    assert len(blocks) >= 2
+    for depth, of_block in enumerate(reversed(blocks)):
+        assert of_block == pytest.approx([0.05 * 0.8**depth] * len(of_block))
+    first = next(iter(model.backbone.parameters()))
+    assert rates[id(first)] == pytest.approx(0.05 * 0.8 ** len(blocks))
+    assert {rates[id(p)] for p in model.head.parameters()} == {0.1}

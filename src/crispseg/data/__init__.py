@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from crispseg.data.dataset import Item, SegmentationDataset, build_dataset
     from crispseg.data.encodings import read_labels
     from crispseg.data.layouts import LAYOUTS, register_layout
+    from crispseg.data.own import OwnData, Pairs, PairSource, own_dataset
     from crispseg.data.problems import Problem
     from crispseg.data.records import FileSource, Record, Sample, SampleSource, train_ids
     from crispseg.data.report import DataReport, SplitReport
@@ -40,6 +41,7 @@ else:
                 "LAYOUTS",
                 "register_layout",
             ),
+            "crispseg.data.own": ("OwnData", "Pairs", "PairSource", "own_dataset"),
             "crispseg.data.problems": ("Problem",),
             "crispseg.data.records": (
                 "FileSource",
@@ -66,6 +68,9 @@ __all__ = [
     "FileSource",
     "Item",
     "JointTransform",
+    "OwnData",
+    "PairSource",
+    "Pairs",
     "Problem",
     "Record",
     "Sample",
@@ -78,6 +83,7 @@ __all__ = [
     "class_index",
     "data_check",
     "make_street",
+    "own_dataset",
     "read_labels",
     "register_layout",
     "require_sound",

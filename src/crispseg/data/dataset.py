@@ -24,7 +24,7 @@ from crispseg.labels import LabelSpace
 from crispseg.labels import label_space as load_label_space
 from crispseg.ops.directions import inward_directions
 
-__all__ = ["Item", "SegmentationDataset", "build_dataset"]
+__all__ = ["Item", "SegmentationDataset", "build_dataset", "transform_of"]
 
 
 class Item(TypedDict):
@@ -177,20 +177,24 @@ def build_dataset(config: DataConfig, split: str, augment: bool, seed: int = 0) 
         (40, (3, 48, 64), 'toy_val_00000')
     """
     source, label_space = open_layout(config, config.own_split(split))
-    transform = None
-    if augment:
-        transform = JointTransform(
-            crop_hw=config.crop_hw,
-            scale_range=config.scale_range,
-            flip_probability=config.flip_probability,
-            jitter=config.jitter,
-            hue_jitter=config.hue_jitter,
-            colour_shift=config.colour_shift,
-            blur_probability=config.blur_probability,
-        )
+    transform = transform_of(config) if augment else None
     reach_px = config.reach_px if config.target == "directions" else None
     return SegmentationDataset(
         source, label_space, transform, seed=seed, cache=config.cache, directions_reach_px=reach_px
+    )
+
+
+def transform_of(config: DataConfig) -> JointTransform:
+    """How a recipe varies its training images."""
+    return JointTransform(
+        crop_hw=config.crop_hw,
+        scale_range=config.scale_range,
+        flip_probability=config.flip_probability,
+        rotate_degrees=config.rotate_degrees,
+        jitter=config.jitter,
+        hue_jitter=config.hue_jitter,
+        colour_shift=config.colour_shift,
+        blur_probability=config.blur_probability,
     )
 
 

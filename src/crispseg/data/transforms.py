@@ -11,7 +11,15 @@ import numpy.typing as npt
 
 from crispseg.labels import IGNORE_INDEX
 
-__all__ = ["JointTransform", "colour_matrix", "jitter_colours", "random_crop", "shift_colours"]
+__all__ = [
+    "JointTransform",
+    "colour_matrix",
+    "jitter_colours",
+    "random_crop",
+    "rotated_centre",
+    "rotated_size_hw",
+    "shift_colours",
+]
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -33,6 +41,7 @@ class JointTransform:
         crop_hw: height and width of what comes out.
         scale_range: image scale, drawn uniformly.
         flip_probability: of the horizontal flip.
+        rotate_degrees: turned by up to ± this; what comes in at the corners is the image around the window.
         jitter: brightness, contrast and saturation factors are drawn uniformly from 1 ± this.
         hue_jitter: hue is turned by up to ± this part of the full circle.
         colour_shift: up to ± this is added to each channel, of 255.
@@ -42,6 +51,7 @@ class JointTransform:
     crop_hw: tuple[int, int]
     scale_range: tuple[float, float] = (1.0, 1.0)
     flip_probability: float = 0.0
+    rotate_degrees: float = 0.0
     jitter: float = 0.0
     hue_jitter: float = 0.0
     colour_shift: float = 0.0
@@ -61,7 +71,14 @@ class JointTransform:
         Returns:
             Image (h, w, 3) and labels (h, w) with (h, w) = `crop_hw`.
         """
-        image, labels = random_crop(image, labels, self.crop_hw, rng.uniform(*self.scale_range), rng, centre_px)
+        scale = rng.uniform(*self.scale_range)
+        if self.rotate_degrees:
+            degrees = rng.uniform(-self.rotate_degrees, self.rotate_degrees)
+            around_hw = rotated_size_hw(self.crop_hw, degrees)
+            image, labels = random_crop(image, labels, around_hw, scale, rng, centre_px)
+            image, labels = rotated_centre(image, labels, self.crop_hw, degrees)
+        else:
+            image, labels = random_crop(image, labels, self.crop_hw, scale, rng, centre_px)
         if rng.random() < self.flip_probability:
             image, labels = cv2.flip(image, 1), cv2.flip(labels, 1)
         if self.jitter or self.hue_jitter:
@@ -117,6 +134,42 @@ def random_crop(
         # Plain INTER_NEAREST takes the pixel's corner for its centre, which moves labels half a pixel off their image.
         labels = cv2.resize(labels, size_wh, interpolation=cv2.INTER_NEAREST_EXACT)
     return image, labels
+
+
+def rotated_size_hw(size_hw: tuple[int, int], degrees: float) -> tuple[int, int]:
+    """Height and width of what must be cut so that a window turned within it is full.
+
+    Example:
+        >>> rotated_size_hw((40, 60), 90), rotated_size_hw((40, 60), 0)
+        ((60, 40), (40, 60))
+    """
+    height, width = size_hw
+    cosine, sine = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
+    return (
+        math.ceil(round(height * cosine + width * sine, 6)),
+        math.ceil(round(width * cosine + height * sine, 6)),
+    )
+
+
+def rotated_centre(image: UInt8, labels: UInt8, size_hw: tuple[int, int], degrees: float) -> tuple[UInt8, UInt8]:
+    """Turn a sample about its centre, counter-clockwise, and keep a window around it.
+
+    Args:
+        image: (H, W, 3) uint8; interpolated bilinearly.
+        labels: (H, W) uint8; the nearest.
+        size_hw: of the window; see `rotated_size_hw`.
+        degrees: of the turn.
+
+    Returns:
+        Image and labels of the size `size_hw`.
+    """
+    height, width = labels.shape
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+    turn[:, 2] += (size_hw[1] - width) / 2, (size_hw[0] - height) / 2  # from centre to centre
+    size_wh = (size_hw[1], size_hw[0])
+    turned = cv2.warpAffine(image, turn, size_wh, flags=cv2.INTER_LINEAR, borderValue=_FILL_RGB)
+    turned_labels = cv2.warpAffine(labels, turn, size_wh, flags=cv2.INTER_NEAREST, borderValue=IGNORE_INDEX)
+    return turned, turned_labels
 
 
 def jitter_colours(image: UInt8, brightness: float, contrast: float, saturation: float, hue_turn: float) -> UInt8:

@@ -29,7 +29,8 @@ class BestEffort(io.TextIOBase):
     @property
     def _stream(self) -> TextIO:
         stream: TextIO = getattr(sys, self._name)
-        return stream
+        # While a bar of rich runs, it stands in for the stream and sends what it gets back to its own console: to us.
+        return getattr(stream, "rich_proxied_file", stream)
 
     @property
     def encoding(self) -> str:  # type: ignore[override] # a property of the stream's

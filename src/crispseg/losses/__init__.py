@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from crispseg.losses.active_boundary import ActiveBoundaryLoss, active_boundary_loss
 from crispseg.losses.boundary import BoundaryBCE, boundary_bce
+from crispseg.losses.class_weights import balanced_weights
 from crispseg.losses.common import batch_of_all_processes
 from crispseg.losses.decoupled import (
     HardBoundaryCrossEntropy,
@@ -25,6 +26,7 @@ from crispseg.losses.dual_task import (
     dual_boundary_loss,
     dual_segmentation_loss,
 )
+from crispseg.losses.overlap import dice_loss, lovasz_softmax
 from crispseg.losses.segmentation import (
     OhemCrossEntropy,
     SegmentationCrossEntropy,
@@ -56,16 +58,19 @@ __all__ = [
     "SegmentationCrossEntropy",
     "SegmentationLoss",
     "active_boundary_loss",
+    "balanced_weights",
     "batch_of_all_processes",
     "boundary_bce",
     "boundary_potential",
     "build_loss",
     "completed_options",
+    "dice_loss",
     "dual_boundary_loss",
     "dual_segmentation_loss",
     "hard_boundary_cross_entropy",
     "hard_cross_entropy",
     "interior_cross_entropy",
+    "lovasz_softmax",
     "ohem_cross_entropy",
     "register_loss",
     "relaxed_cross_entropy",

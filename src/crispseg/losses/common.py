@@ -18,11 +18,13 @@ __all__ = [
     "batch_of_all_processes",
     "check_labels",
     "check_same_shape",
+    "gathered_over_batch",
     "hardest_of_batch",
     "masked_mean",
     "pixel_cross_entropy",
     "pixel_weights",
     "ratio_over_batch",
+    "sum_over_batch",
 ]
 
 _shared_batch: ContextVar[bool] = ContextVar("crispseg_shared_batch", default=False)
@@ -113,6 +115,33 @@ def ratio_over_batch(total: Tensor, weight: Tensor) -> Tensor:
         torch.distributed.all_reduce(weight)
         weight /= torch.distributed.get_world_size()
     return total / weight.where(weight > 0, 1.0)
+
+
+def sum_over_batch(part: Tensor) -> Tensor:
+    """The sum of all processes' parts within `batch_of_all_processes`; elsewhere the part itself.
+
+    The gradient is that of the whole batch's loss once the processes' are averaged, which is what DDP does.
+
+    Args:
+        part: of one shape on every process.
+    """
+    if not _shared_batch.get():
+        return part
+    total = part.detach().clone()
+    torch.distributed.all_reduce(total)
+    return total + (part - part.detach()) * torch.distributed.get_world_size()
+
+
+def gathered_over_batch(part: Tensor) -> Tensor:
+    """All processes' parts side by side along the last dimension; see `sum_over_batch`."""
+    if not _shared_batch.get():
+        return part
+    world_size = torch.distributed.get_world_size()
+    parts = [torch.empty_like(part) for _ in range(world_size)]
+    torch.distributed.all_gather(parts, part.detach().contiguous())
+    own = torch.distributed.get_rank()
+    parts[own] = parts[own] + (part - part.detach()) * world_size
+    return torch.cat(parts, dim=-1)
 
 
 def hardest_of_batch(hardness: Tensor, count: int) -> Tensor:

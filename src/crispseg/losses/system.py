@@ -13,6 +13,7 @@ from crispseg.losses.active_boundary import active_boundary_loss
 from crispseg.losses.boundary import BoundaryBCE
 from crispseg.losses.decoupled import HardBoundaryCrossEntropy, InteriorCrossEntropy, RelaxedCrossEntropy
 from crispseg.losses.dual_task import DualBoundaryLoss, DualSegmentationLoss, PotentialFilter
+from crispseg.losses.overlap import dice_loss, lovasz_softmax
 from crispseg.losses.segmentation import OhemCrossEntropy, SegmentationCrossEntropy
 from crispseg.ops.boundaries import Shape
 from crispseg.registry import LOSSES as _LOSSES
@@ -45,12 +46,14 @@ class SegmentationLoss(nn.Module):
         ``segmentation``: cross-entropy, or OHEM, of the logits.
         ``auxiliary``: the same of the auxiliary logits, by default 0.4 times; heads may do without.
         ``active_boundary``: of the logits; left out unless it has a weight.
+        ``dice``: of the logits, if ``dice_weight`` is above 0; so is ``lovasz``, if ``lovasz_weight`` is.
 
     Args:
         config: the common terms' settings.
         num_classes: K of the logits.
 
     Attributes:
+        class_weights: one for each class, or None.
         supervises: which of ``boundary_logits`` and ``body_logits`` its terms need.
 
     Raises:
@@ -63,15 +66,13 @@ class SegmentationLoss(nn.Module):
 
     def __init__(self, config: LossConfig, num_classes: int) -> None:
         super().__init__()
-        _check_class_weights(config, num_classes)
+        self.class_weights = _checked_class_weights(config, num_classes)
         self.config = config
         self.num_classes = num_classes
         self.cross_entropy: nn.Module = (
-            OhemCrossEntropy(
-                config.ohem_probability, config.ohem_min_kept, config.class_weights, config.label_smoothing
-            )
+            OhemCrossEntropy(config.ohem_probability, config.ohem_min_kept, self.class_weights, config.label_smoothing)
             if config.segmentation == "ohem"
-            else SegmentationCrossEntropy(config.class_weights, config.label_smoothing)
+            else SegmentationCrossEntropy(self.class_weights, config.label_smoothing)
         )
 
     def forward(self, output: SegmentationOutput, labels: Tensor) -> dict[str, Tensor]:
@@ -86,6 +87,10 @@ class SegmentationLoss(nn.Module):
         if self.config.active_boundary_weight:
             moved = active_boundary_loss(output.logits, labels)
             terms["active_boundary"] = self.config.active_boundary_weight * moved
+        if self.config.dice_weight:
+            terms["dice"] = self.config.dice_weight * dice_loss(output.logits, labels)
+        if self.config.lovasz_weight:
+            terms["lovasz"] = self.config.lovasz_weight * lovasz_softmax(output.logits, labels)
         return terms
 
     def _check_branches(self, output: SegmentationOutput) -> None:
@@ -147,7 +152,7 @@ class GscnnLoss(SegmentationLoss):
         self.dual_segmentation_weight = dual_segmentation_weight
         self.edge = BoundaryBCE(boundary_radius_px, shape=boundary_shape, balanced=edge_balance)
         self.dual_boundary = DualBoundaryLoss(gumbel_temperature, by=dual_filter)
-        self.dual_segmentation = DualSegmentationLoss(dual_threshold, config.class_weights)
+        self.dual_segmentation = DualSegmentationLoss(dual_threshold, self.class_weights)
 
     def forward(self, output: SegmentationOutput, labels: Tensor) -> dict[str, Tensor]:
         """See the class."""
@@ -212,12 +217,12 @@ class DecoupledLoss(SegmentationLoss):
         self.edge_weight = edge_weight
         self.edge_segmentation_weight = edge_segmentation_weight
         body_loss = RelaxedCrossEntropy if body_boundary == "relaxed" else InteriorCrossEntropy
-        self.body = body_loss(relaxation_radius_px, config.class_weights)
+        self.body = body_loss(relaxation_radius_px, self.class_weights)
         self.edge = BoundaryBCE(boundary_radius_px, shape=boundary_shape, balanced=edge_balance)
         self.edge_segmentation = HardBoundaryCrossEntropy(
             hard_fraction,
             hard_boundary_threshold,
-            config.class_weights,
+            self.class_weights,
             label_radius_px=boundary_radius_px if hard_boundary_from == "labels" else None,
             label_shape=boundary_shape,
         )
@@ -299,10 +304,15 @@ def build_loss(system: str, config: LossConfig, num_classes: int) -> Segmentatio
     return LOSSES[config.system or system](complete, num_classes, **complete.options)
 
 
-def _check_class_weights(config: LossConfig, num_classes: int) -> None:
+def _checked_class_weights(config: LossConfig, num_classes: int) -> tuple[float, ...] | None:
     weights = config.class_weights
     if weights is None:
-        return
+        return None
+    if weights == "auto":
+        raise ConfigError(
+            "loss.class_weights is auto, which fit counts from the training labels; one number for each class, as "
+            "crispseg.losses.balanced_weights gives them, is needed here"
+        )
     if len(weights) != num_classes:
         raise ConfigError(
             f"loss.class_weights: {len(weights)} values found, {num_classes} expected, one for each class; "
@@ -312,3 +322,4 @@ def _check_class_weights(config: LossConfig, num_classes: int) -> None:
         raise ConfigError(
             f"loss.class_weights: {min(weights)} to {max(weights)} found; 0 or above expected, and one above 0"
         )
+    return weights

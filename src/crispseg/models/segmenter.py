@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,9 @@ from crispseg.notebooks import html_legend, html_table
 from crispseg.types import Features, SegmentationOutput
 
 __all__ = ["Segmenter"]
+
+_OVERSHOOT = 0.5  # resampling with sharp kernels leaves [0, 1] by less; normalised images by more
+_LOGGER = logging.getLogger("crispseg.models")
 
 
 class Segmenter(nn.Module):
@@ -37,6 +42,7 @@ class Segmenter(nn.Module):
         self.head = head
         self.config = config
         self.label_space = label_space
+        self._batches_seen, self._range_is_odd = 0, False
         self.register_buffer("mean", torch.tensor(backbone.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(backbone.std).view(1, 3, 1, 1))
 
@@ -74,8 +80,26 @@ class Segmenter(nn.Module):
                 f"images: {images.dtype} of shape {tuple(images.shape)} found, floating point RGB in [0, 1] of shape "
                 "(N, 3, H, W) expected; divide uint8 images by 255"
             )
+        if not self.training and type(images) is Tensor and not torch.compiler.is_compiling():
+            self._look_at_range(images)
         output: SegmentationOutput = self.head(self.features(images), images, with_maps=with_maps)
         return output
+
+    def _look_at_range(self, images: Tensor) -> None:
+        """Say once that images were not brought to [0, 1], or were normalised already.
+
+        A coarse grid of the 1st, 2nd, 4th, 8th … batch is looked at, so that a GPU is hardly ever waited for.
+        """
+        self._batches_seen += 1
+        is_turn = not self._batches_seen & (self._batches_seen - 1)
+        if self._range_is_odd or not is_turn or not images.numel() or images.is_meta:
+            return
+        lowest, highest = (float(value) for value in images[..., ::8, ::8].aminmax())
+        if lowest >= -_OVERSHOOT and highest <= 1 + _OVERSHOOT:
+            return
+        self._range_is_odd = True
+        cure = "divide 8-bit images by 255" if lowest >= 0 else "leave them as they are: the model normalises itself"
+        _LOGGER.warning("images hold %.3g to %.3g where RGB in [0, 1] is expected; %s", lowest, highest, cure)
 
     def features(self, images: Tensor) -> Features:
         """What the backbone makes of images, (N, 3, H, W) in [0, 1], for heads to read."""

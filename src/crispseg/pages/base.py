@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import jinja2
 from markupsafe import Markup
 
@@ -22,11 +23,12 @@ from crispseg.labels import LabelSpace
 from crispseg.pictures import to_data_uri
 from crispseg.pictures.colour import Picture
 
-__all__ = ["class_colours", "css_colour", "line_chart", "panel_values", "render_page"]
+__all__ = ["bar_values", "class_colours", "css_colour", "fitted", "line_chart", "panel_values", "render_page"]
 
 _POLICY = "default-src 'none'; img-src {images}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _INSIDE, _BESIDE = "data:", "'self' file: data:"  # a browser that opens a file need not take its folder for 'self'
 _LINE_COLOURS = ("accent", "base")
+_PICTURE_WIDTH = 640
 
 
 def render_page(
@@ -108,15 +110,40 @@ def panel_values(picture: Picture, caption: str, note: str = "", *, photo: bool)
     return {"caption": caption, "note": note, "photo": photo, "uri": to_data_uri(picture), **size}
 
 
+def bar_values(share: float) -> dict[str, str | None]:
+    """A share in words, and as the width of its bar; none where there is no score.
+
+    Example:
+        >>> bar_values(0.5), bar_values(math.nan)
+        ({'text': '50.0', 'width': '50.0'}, {'text': '–', 'width': None})
+    """
+    is_known = not math.isnan(share)
+    return {"text": f"{100 * share:.1f}" if is_known else "–", "width": f"{100 * share:.1f}" if is_known else None}
+
+
+def fitted(picture: Picture, smooth: bool) -> Picture:
+    """At most as wide as a page shows it; classes keep pure colours, while thin errors must not fall through."""
+    height, width = picture.shape[:2]
+    if width <= _PICTURE_WIDTH:
+        return picture
+    size = (_PICTURE_WIDTH, max(1, round(height * _PICTURE_WIDTH / width)))
+    resized: Picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if smooth else cv2.INTER_NEAREST)
+    return resized
+
+
 def line_chart(
-    lines: Mapping[str, Mapping[float, float]], unit: str = "", ceiling: float = 1.0
+    lines: Mapping[str, Mapping[Any, float]],
+    unit: str = "",
+    ceiling: float = 1.0,
+    percent: bool = True,
 ) -> dict[str, Any] | None:
-    """Shares over places as SVG coordinates.
+    """Shares, or other values from 0, over places as SVG coordinates.
 
     Args:
         lines: up to two, by their names: place → share, NaN where there is none.
         unit: behind the places.
         ceiling: the share at the top, in (0, 1].
+        percent: whether the values are shares, shown in per cent.
 
     Returns:
         The values of ``chart`` in ``parts.html.j2``; None where there is less than a line to draw.
@@ -133,8 +160,11 @@ def line_chart(
         return None
     width, height, left, right, top, bottom = 720, 260, 56, 704, 14, 216
 
+    def said(value: float, digits: int) -> str:
+        return f"{100 * value:.{digits}f}" if percent else f"{value:.{digits + 2}g}"
+
     def x(place: float) -> float:
-        return round(left + (right - left) * (place - places[0]) / (places[-1] - places[0]), 1)
+        return float(round(left + (right - left) * (place - places[0]) / (places[-1] - places[0]), 1))
 
     def y(share: float) -> float:
         return round(bottom - (bottom - top) * share / ceiling, 1)
@@ -142,7 +172,7 @@ def line_chart(
     drawn = []
     for (name, shares), colour in zip(lines.items(), _LINE_COLOURS, strict=False):
         known = [(place, shares[place]) for place in places if place in shares and not math.isnan(shares[place])]
-        points = [{"x": x(place), "y": y(share), "text": f"{100 * share:.1f}"} for place, share in known]
+        points = [{"x": x(place), "y": y(share), "text": said(share, 1)} for place, share in known]
         if points:
             drawn.append({"name": name, "colour": colour, "points": points})
     if not drawn:
@@ -154,7 +184,8 @@ def line_chart(
         "height": height,
         "left": left,
         "right": right,
-        "grid": [{"y": y(share), "text": f"{100 * share:.0f} %"} for share in grid],
+        "grid": [{"y": y(share), "text": said(share, 0) + (" %" if percent else "")} for share in grid],
         "ticks": [{"x": x(place), "text": f"{place:g}{unit}"} for place in places[::step]],
         "lines": drawn,
+        "unit": " %" if percent else "",
     }

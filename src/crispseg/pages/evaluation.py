@@ -11,9 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
 from crispseg import pictures
 from crispseg.evaluation.engine import Example
@@ -23,11 +21,10 @@ from crispseg.evaluation.totals import Totals
 from crispseg.io import atomic_write
 from crispseg.labels import LabelSpace
 from crispseg.metrics.table import DEFINITIONS
-from crispseg.pages.base import class_colours, line_chart, panel_values, render_page
+from crispseg.pages.base import bar_values, class_colours, fitted, line_chart, panel_values, render_page
 
 __all__ = ["render_report", "write_pages"]
 
-_PICTURE_WIDTH = 640
 _PROBLEMS_SHOWN = 100
 _NUMBERS_UP_TO = 30  # classes whose confusion has room for numbers
 
@@ -67,9 +64,10 @@ def render_report(evaluation: Evaluation, all_images: str | None = None) -> str:
         tiles=_tiles(scores),
         headings=list(columns),
         rows=[
-            {**entry, "cells": [_share(by_class[entry["name"]]) for by_class in columns.values()]} for entry in classes
+            {**entry, "cells": [bar_values(by_class[entry["name"]]) for by_class in columns.values()]}
+            for entry in classes
         ],
-        means=[_share(mean_of(by_class)) for by_class in columns.values()],
+        means=[bar_values(mean_of(by_class)) for by_class in columns.values()],
         boundary_curve=line_chart(
             {
                 "mean over images": scores.mean_shown_boundary_f,
@@ -119,11 +117,6 @@ def _columns(scores: Scores) -> dict[str, Mapping[str, float]]:
     return {"IoU": scores.iou, **of_instances, **of_boundaries}
 
 
-def _share(share: float) -> dict[str, str | None]:
-    """A share in words, and as the width of its bar; none where there is no score."""
-    return {"text": format_percent(share), "width": None if math.isnan(share) else f"{100 * share:.1f}"}
-
-
 def _confusion(totals: Totals, space: LabelSpace) -> dict[str, Any]:
     """The confusion as an SVG grid: each row is what became of a class's pixels, in per cent."""
     table = totals.confusion if totals.confusion[:, -1].any() else totals.confusion[:, :-1]
@@ -163,22 +156,10 @@ def _scene(name: str, iou: float, example: Example, space: LabelSpace) -> dict[s
         "errors": pictures.error_map(example.prediction, example.labels),
     }
     panels = [
-        panel_values(_small(picture, smooth=caption in ("image", "errors")), caption, photo=caption == "image")
+        panel_values(fitted(picture, smooth=caption in ("image", "errors")), caption, photo=caption == "image")
         for caption, picture in drawn.items()
     ]
     return {"name": name, "note": f"mean IoU of its classes {format_percent(iou)} %", "panels": panels, "maps": []}
-
-
-def _small(picture: npt.NDArray[np.uint8], smooth: bool) -> npt.NDArray[np.uint8]:
-    """At most as wide as a page shows it; classes keep pure colours, while thin errors must not fall through."""
-    height, width = picture.shape[:2]
-    if width <= _PICTURE_WIDTH:
-        return picture
-    size = (_PICTURE_WIDTH, max(1, round(height * _PICTURE_WIDTH / width)))
-    resized: npt.NDArray[np.uint8] = cv2.resize(
-        picture, size, interpolation=cv2.INTER_AREA if smooth else cv2.INTER_NEAREST
-    )
-    return resized
 
 
 def _is_scored(scores: Scores, name: str) -> bool:

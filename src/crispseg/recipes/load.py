@@ -20,7 +20,7 @@ from crispseg.recipes.explain import explain_validation, misplaced_booleans, unk
 from crispseg.recipes.files import RecipeFile, find_recipe_file, parse_value, read_values
 from crispseg.registry import LAYOUTS
 
-__all__ = ["load_recipe", "override", "save_recipe"]
+__all__ = ["as_recipe", "load_recipe", "override", "save_recipe"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,29 @@ def load_recipe(path_or_name: str | os.PathLike[str], overrides: Sequence[str] =
     file = find_recipe_file(Path(path_or_name))
     name = _Layer(file.label, {"name": file.run_name})
     return _recipe_of([name, *_file_layers(file, ()), *(_override_layer(text) for text in overrides)])
+
+
+def as_recipe(given: Recipe | Mapping[str, Any] | str | os.PathLike[str]) -> Recipe:
+    """A recipe from whatever says one.
+
+    Args:
+        given: a recipe; values by section, as a file has them, ``base`` too; or what `load_recipe` takes.
+
+    Raises:
+        ConfigError: see `load_recipe`.
+
+    Example:
+        >>> as_recipe({"base": "toy/gff", "train": {"epochs": 3}}).train.epochs
+        3
+    """
+    if isinstance(given, Recipe):
+        return given
+    if not isinstance(given, Mapping):
+        return load_recipe(given)
+    values, layers = dict(given), list[_Layer]()
+    if (base := values.pop("base", None)) is not None:
+        layers = [_without_own_texts(layer) for layer in _file_layers(find_recipe_file(base), ())]
+    return _recipe_of([_Layer("recipe", {}), *layers, _Layer("recipe", values)])
 
 
 def override(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
@@ -145,11 +168,12 @@ def _file_layers(file: RecipeFile, below: tuple[str, ...]) -> list[_Layer]:
     except ConfigError as error:
         raise ConfigError(f"{file.label}: base: {error}") from error
     layers = _file_layers(base_file, (*below, file.label))
-    inherited = [
-        _Layer(layer.label, {k: v for k, v in layer.values.items() if k not in ("name", "description", "paper")})
-        for layer in layers
-    ]
-    return [*inherited, _Layer(file.label, values)]
+    return [*map(_without_own_texts, layers), _Layer(file.label, values)]
+
+
+def _without_own_texts(layer: _Layer) -> _Layer:
+    """What a recipe inherits of its base."""
+    return _Layer(layer.label, {k: v for k, v in layer.values.items() if k not in ("name", "description", "paper")})
 
 
 def _with_places_beside(recipe: Path, values: dict[str, Any]) -> dict[str, Any]:

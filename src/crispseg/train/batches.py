@@ -189,7 +189,7 @@ def collate(items: Sequence[Item]) -> Batch:
 def _part_of_batch(values: TrainConfig, world_size: int) -> int:
     """Images per process and accumulated batch."""
     parts = world_size * values.accumulate
-    size, rest = divmod(values.batch_size, parts)
+    size, rest = divmod(values.images_per_step, parts)
     if size and not rest:
         return size
     nearest = max(1, size + (2 * rest >= parts)) * parts

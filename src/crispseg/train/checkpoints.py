@@ -72,6 +72,11 @@ class Checkpoints(Checkpoint):
         """Name the training set and its batches, which are to be told the epoch and where to go on."""
         self._batches, self._dataset = batches, dataset
 
+    @property
+    def stands_between_epochs(self) -> bool:
+        """Whether the run is, or goes on, at the beginning of an epoch."""
+        return self._batch == 0
+
     # ── the place ──
 
     def state_dict(self) -> dict[str, Any]:

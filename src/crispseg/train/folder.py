@@ -21,9 +21,9 @@ from crispseg.train.complete import completed
 
 __all__ = ["claimed_folder", "how_to_go_on", "require_room", "what_stands"]
 
-_RUN_ENTRIES = ("recipe.yaml", "checkpoints", "log.jsonl", "tensorboard", "model")
+_RUN_ENTRIES = ("recipe.yaml", "checkpoints", "log.jsonl", "report.html", "tensorboard", "model")
 _MAY_CHANGE = re.compile(
-    r"name|description|data\.(root|workers|cache|index_cache|check)|train\.(devices|nodes|accelerator|picture_count|save_every_steps)"
+    r"name|description|data\.(root|workers|cache|index_cache|check)|train\.(devices|nodes|accelerator|picture_count|save_every_steps|logger|patience|max_hours)"
     r"|evaluate\..*|paper.*"
 )
 

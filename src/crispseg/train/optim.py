@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from crispseg.config import TrainConfig
+from crispseg.train.checkpointing import repeated_blocks
 
 __all__ = ["build_optimizer", "build_schedule", "parameter_groups", "poly_factor"]
 
@@ -20,8 +21,9 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
 
     Parameters with fewer than two dimensions (scales and shifts of norms, biases) and those that a backbone lists in
     its ``no_weight_decay`` (position embeddings) are not decayed, unless ``weight_decay_on`` is ``"all"``, as in the
-    papers' SGD. Parameters under ``backbone.`` learn at ``lr`` times
-    ``backbone_lr_factor``.
+    papers' SGD. Parameters under ``backbone.`` learn at ``lr`` times ``backbone_lr_factor``. With ``layer_lr_decay``
+    below 1 each of its blocks does at that times the rate of the one above it (Bao et al., BEiT, 2021): the last learns
+    at the full rate, the stem at the lowest. What takes no gradient is in no group.
 
     Args:
         model: a `crispseg.models.Segmenter`, or any module; without a ``backbone`` everything is head.
@@ -38,13 +40,20 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
     """
     undecayed = _listed_as_undecayed(model)
     groups: dict[str, dict[str, Any]] = {}
-    for part, lr in (("head", config.lr), ("backbone", config.lr * config.backbone_lr_factor)):
+    backbone_lr = config.lr * config.backbone_lr_factor
+    block_of = _blocks_of_parameters(model) if config.layer_lr_decay < 1 else {}
+    last = max(block_of.values(), default=0)
+    rates = {"head": config.lr, "backbone": backbone_lr}
+    rates |= {f"backbone_{block}": backbone_lr * config.layer_lr_decay ** (last - block) for block in range(last + 1)}
+    for part, lr in rates.items():
         groups[part] = {"name": part, "params": [], "lr": lr, "weight_decay": config.weight_decay}
         groups[f"{part}_no_decay"] = {"name": f"{part}_no_decay", "params": [], "lr": lr, "weight_decay": 0.0}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         part = "backbone" if name.startswith("backbone.") else "head"
+        if name in block_of:
+            part = f"backbone_{block_of[name]}"
         decayed = config.weight_decay_on == "all" or (parameter.ndim > 1 and name not in undecayed)
         groups[part if decayed else f"{part}_no_decay"]["params"].append(parameter)
     return [group for group in groups.values() if group["params"]]
@@ -86,6 +95,25 @@ def poly_factor(total_steps: int, power: float, warmup_steps: int = 0) -> Callab
 def build_schedule(optimizer: Optimizer, config: TrainConfig, total_steps: int) -> LambdaLR:
     """The poly schedule over an optimiser; its ``step`` is called after every step of the optimiser."""
     return LambdaLR(optimizer, poly_factor(total_steps, config.poly_power, config.warmup_steps))
+
+
+def _blocks_of_parameters(model: nn.Module) -> dict[str, int]:
+    """Number of the block that each parameter of the backbone is in, in the order of the network; 0 is the stem.
+
+    What lies between two blocks, such as a stage's downsampling, counts to the one before it.
+    """
+    backbone = getattr(model, "backbone", None)
+    if not isinstance(backbone, nn.Module):
+        return {}
+    names = {id(module): name for name, module in backbone.named_modules()}
+    blocks = [f"backbone.{names[id(block)]}." for block in repeated_blocks(backbone)]
+    found, current = {}, 0
+    for name, _ in model.named_parameters():
+        if name.startswith("backbone."):
+            within = [number for number, prefix in enumerate(blocks, start=1) if name.startswith(prefix)]
+            current = within[0] if within else current
+            found[name] = current
+    return found
 
 
 def _listed_as_undecayed(model: nn.Module) -> set[str]:

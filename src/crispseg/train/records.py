@@ -1,20 +1,17 @@
-"""What a run leaves to be read: a line per epoch in ``log.jsonl``, pictures in TensorBoard."""
+"""What a run leaves to be read: a line per epoch in ``log.jsonl``, pictures for the logger."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import math
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from crispseg.io import atomic_write
@@ -22,9 +19,13 @@ from crispseg.parsing import parse_json
 from crispseg.pictures import boundary_picture, colourise, map_picture, sheet
 from crispseg.pictures.colour import Picture
 from crispseg.train.batches import Batch
+from crispseg.train.loggers import RunLogger, unless_it_fails
+from crispseg.train.pace import Pace
 from crispseg.train.task import SegmentationTask, as_task
 
-__all__ = ["EpochLog", "RunLogger", "ValidationPictures"]
+__all__ = ["EpochLog", "ValidationPictures", "as_picture"]
+
+_CAPTIONS = ("image", "truth", "prediction", "boundaries")
 
 MAP_WIDTH = 480
 """Pixels across a picture of a map in TensorBoard; the maps themselves are coarse."""
@@ -39,10 +40,11 @@ class EpochLog(Callback):
 
     Args:
         path: of the file.
+        pace: of the run, for the line in the log.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, pace: Pace) -> None:
+        self.path, self._pace = path, pace
         self.seconds = 0.0  # spent in the loop, over all sittings
         self._resumed_at = time.monotonic()
         self._sums: dict[str, float] = {}
@@ -54,7 +56,7 @@ class EpochLog(Callback):
     def state_dict(self) -> dict[str, Any]:
         """Sums of an epoch in its middle, so that its line is the same after an interruption."""
         self._add_up()
-        return {"seconds": self._elapsed(), "sums": dict(self._sums), "count": self._count}
+        return {"seconds": self.elapsed(), "sums": dict(self._sums), "count": self._count}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """See `state_dict`."""
@@ -83,7 +85,7 @@ class EpochLog(Callback):
         line = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
-            "seconds": round(self._elapsed(), 2),
+            "seconds": round(self.elapsed(), 2),
             "lr": task.head_lr(),
             **{name if name == "loss" else f"loss_{name}": value / self._count for name, value in self._sums.items()},
             **_scores_of(task, trainer),
@@ -91,21 +93,21 @@ class EpochLog(Callback):
         self._sums, self._count = {}, 0
         if trainer.is_global_zero:
             self._write([*self._lines(), json.dumps(line, ensure_ascii=False)])
-            shown = f", mean IoU {100 * line['mean_iou']:.1f} %" if line.get("mean_iou") is not None else ""
+            shown = [f"mean IoU {100 * line['mean_iou']:.1f} %"] if line.get("mean_iou") is not None else []
             _LOGGER.info(
-                "epoch %d of %d: loss %.4f%s, %.0f s",
+                "epoch %d of %d: loss %.4f, %s",
                 line["epoch"],
                 trainer.max_epochs,
                 line["loss"],
-                shown,
-                line["seconds"],
+                ", ".join([*shown, f"{line['seconds']:.0f} s", *self._pace.in_words(task)]),
             )
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clock."""
-        self.seconds = self._elapsed()
+        self.seconds = self.elapsed()
 
-    def _elapsed(self) -> float:
+    def elapsed(self) -> float:
+        """Seconds spent in the loop, over all sittings."""
         return self.seconds + time.monotonic() - self._resumed_at
 
     def _add_up(self) -> None:
@@ -114,6 +116,10 @@ class EpochLog(Callback):
                 self._sums[name] = self._sums.get(name, 0.0) + float(term)
         self._recent.clear()
 
+    def entries(self) -> list[dict[str, Any]]:
+        """What the file says of each epoch that is done."""
+        return [parse_json(line) for line in self._lines() if _epoch_of(line)]
+
     def _lines(self) -> list[str]:
         try:
             return self.path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -121,46 +127,8 @@ class EpochLog(Callback):
             return []
 
     def _write(self, lines: list[str]) -> None:
-        with _unless_it_fails(str(self.path)), atomic_write(self.path) as temporary:
+        with unless_it_fails(str(self.path)), atomic_write(self.path) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-
-class RunLogger(TensorBoardLogger):
-    """TensorBoard's files, as far as the disk takes them: what is only to be looked at does not stop a run."""
-
-    def log_metrics(self, *arguments: Any, **options: Any) -> None:
-        """See Lightning."""
-        with _unless_it_fails("TensorBoard's files"):
-            super().log_metrics(*arguments, **options)
-
-    def log_hyperparams(self, *arguments: Any, **options: Any) -> None:
-        """See Lightning."""
-        with _unless_it_fails("TensorBoard's files"):
-            super().log_hyperparams(*arguments, **options)
-
-    def add_image(self, tag: str, picture: Picture, step: int) -> None:
-        """Show a picture, (H, W, 3) uint8."""
-        with _unless_it_fails("TensorBoard's files"):
-            self.experiment.add_image(tag, picture, step, dataformats="HWC")
-
-    def save(self) -> None:
-        """See Lightning."""
-        with _unless_it_fails("TensorBoard's files"):
-            super().save()
-
-    def finalize(self, status: str) -> None:
-        """See Lightning."""
-        with _unless_it_fails("TensorBoard's files"):
-            super().finalize(status)
-
-
-@contextlib.contextmanager
-def _unless_it_fails(what: str) -> Iterator[None]:
-    """Go on where a record cannot be written, and say so."""
-    try:
-        yield
-    except OSError as error:
-        _LOGGER.warning("%s could not be written (%s); the run goes on", what, error.strerror or error)
 
 
 def _epoch_of(line: str) -> int:
@@ -174,7 +142,7 @@ def _epoch_of(line: str) -> int:
 
 
 class ValidationPictures(Callback):
-    """Shows the first validation images in TensorBoard: image, truth, prediction, boundaries; and the head's maps.
+    """Shows the first validation images in the logger: image, truth, prediction, boundaries; and the head's maps.
 
     Args:
         count: of the images.
@@ -182,12 +150,19 @@ class ValidationPictures(Callback):
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self._names: list[str] = []
         self._rows: list[list[Picture]] = []
         self._maps: list[list[Picture]] = []
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin anew."""
-        self._rows, self._maps = [], []
+        self._names, self._rows, self._maps = [], [], []
+
+    def looks(self) -> list[tuple[str, dict[str, Picture]]]:
+        """Name and pictures of each image, of the last validation."""
+        return [
+            (name, dict(zip(_CAPTIONS, row, strict=True))) for name, row in zip(self._names, self._rows, strict=True)
+        ]
 
     def on_validation_batch_end(
         self,
@@ -207,9 +182,10 @@ class ValidationPictures(Callback):
         for index in range(min(len(images), self.count - len(self._rows))):
             prediction = outputs["prediction"][index].cpu().numpy()
             boundary = outputs["boundary_probability"]
+            self._names.append(batch["name"][index])
             self._rows.append(
                 [
-                    (images[index].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy(),
+                    as_picture(images[index]),
                     colourise(labels[index].cpu().numpy(), palette),
                     colourise(prediction, palette),
                     boundary_picture(prediction if boundary is None else boundary[index].float().cpu().numpy()),
@@ -224,15 +200,21 @@ class ValidationPictures(Callback):
             )
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Hand the sheets to TensorBoard."""
+        """Hand the sheets to the logger."""
         if self._rows and isinstance(trainer.logger, RunLogger):
             titles = [info.title for info in as_task(pl_module).model.head.map_info.values()]
-            picture = sheet(self._rows, ["image", "truth", "prediction", "boundaries"])
+            picture = sheet(self._rows, _CAPTIONS)
             trainer.logger.add_image("validation", picture, trainer.global_step)
             if titles:
                 picture = sheet(self._maps, titles, cell_width=MAP_WIDTH)
                 trainer.logger.add_image("validation_maps", picture, trainer.global_step)
-        self._rows, self._maps = [], []
+        self._maps = []
+
+
+def as_picture(image: Tensor) -> Picture:
+    """(3, H, W) in [0, 1] to (H, W, 3) uint8."""
+    picture: Picture = (image.permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
+    return picture
 
 
 def _scores_of(task: SegmentationTask, trainer: L.Trainer) -> dict[str, Any]:

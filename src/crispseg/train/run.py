@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from crispseg.config import EvaluateConfig, Recipe
-from crispseg.data import SegmentationDataset, build_dataset, require_sound
+from crispseg.data import OwnData, SegmentationDataset, build_dataset, require_sound
 from crispseg.errors import ConfigError, DataError, TrainingError, TrainingInterrupted, WeightsError
 from crispseg.evaluation import Scores, evaluate
 from crispseg.evaluation.records import Settings
@@ -24,18 +27,25 @@ from crispseg.inference import Predictor
 from crispseg.labels import LabelSpace
 from crispseg.losses import build_loss
 from crispseg.models import Segmenter, build_model, load_weights, save_model
-from crispseg.recipes import save_recipe
+from crispseg.recipes import as_recipe, save_recipe
 from crispseg.stopping import StopSignals
 from crispseg.train.averaging import MovingAverage
 from crispseg.train.batches import EpochBatches, train_loader, validation_loader, without_worker_traceback
 from crispseg.train.checkpoints import Checkpoints
 from crispseg.train.complete import completed
+from crispseg.train.ending import EarlyEnd
 from crispseg.train.folder import claimed_folder, how_to_go_on, require_room, what_stands
+from crispseg.train.loggers import RunLogger
 from crispseg.train.memory import LITTLE, MUCH, keep_freed_memory
-from crispseg.train.records import EpochLog, RunLogger, ValidationPictures
+from crispseg.train.own import OwnParts, require_same_classes
+from crispseg.train.pace import Pace, ProgressBar, ProgressLines
+from crispseg.train.page import RunPage
+from crispseg.train.records import EpochLog, ValidationPictures
+from crispseg.train.settle import with_batch_size, with_class_weights, with_saved_choices
 from crispseg.train.sync_norm import synchronise_norms
 from crispseg.train.task import SegmentationTask, diverged
-from crispseg.train.trainer import build_trainer, progress_bar, quiet_lightning
+from crispseg.train.trainer import build_trainer, quiet_lightning
+from crispseg.types import SegmentationOutput
 
 __all__ = ["FitResult", "fit"]
 
@@ -66,9 +76,13 @@ class FitResult:
 
 
 def fit(
-    recipe: Recipe,
+    recipe: Recipe | Mapping[str, Any] | str | os.PathLike[str],
     out_dir: str | Path,
     *,
+    train_set: OwnData | None = None,
+    val_set: OwnData | None = None,
+    model: Segmenter | None = None,
+    loss: Callable[[SegmentationOutput, Tensor], Tensor | Mapping[str, Tensor]] | None = None,
     resume: bool = False,
     from_previous: bool = False,
     progress: bool = True,
@@ -84,8 +98,14 @@ def fit(
     among them, its losses and batch normalisation are those of the whole batch, and each validation image counts once.
 
     Args:
-        recipe: what to train, on what, how.
+        recipe: what to train, on what, how: a recipe, its values by section, a file's path or a packaged one's name.
         out_dir: the run's folder; it must not hold a run yet, unless `resume` is set.
+        train_set: images and labels of one's own in the place of the recipe's, see `crispseg.data.Pairs`; with
+            `val_set`. The recipe cuts and varies them. ``data.labels``, or the model, says what the labels mean.
+        val_set: the same for validation; they stay whole.
+        model: to train, in the place of the one that the recipe would build; it is changed.
+        loss: output and labels (N, H, W) to a loss or to named terms, already weighted, whose sum is the loss; in the
+            place of the recipe's. Who resumes a run hands over the same parts again.
         resume: go on from the folder's last checkpoint; the result is the same, bit for bit on the same machine, as if
             the run had never stopped.
         from_previous: go on from the checkpoint before the last one, where the last is broken; with `resume`.
@@ -103,14 +123,20 @@ def fit(
         TrainingInterrupted: on Ctrl-C or SIGTERM, after the state was saved.
     """
     folder = Path(out_dir)
+    recipe = as_recipe(recipe)
+    if model is not None:
+        recipe = recipe.model_copy(update={"model": model.config.without_sources()})
     recipe = completed(recipe)
+    own = OwnParts(train_set, val_set, model, loss)
+    if resume:
+        recipe = with_saved_choices(recipe, folder)
     with (
         StopSignals(lambda: what_stands(folder), TrainingInterrupted, _say_noted) as signals,
         claimed_folder(folder, recipe, resume=resume, from_previous=from_previous) as checkpoint,
         quiet_lightning(),
         without_worker_traceback(),
     ):
-        return _fit(recipe, folder, checkpoint, signals, progress, preparing or (lambda what, done, total: None))
+        return _fit(recipe, own, folder, checkpoint, signals, progress, preparing or (lambda what, done, total: None))
 
 
 def _say_noted() -> None:
@@ -118,19 +144,32 @@ def _say_noted() -> None:
 
 
 def _fit(
-    recipe: Recipe, folder: Path, checkpoint: Path | None, signals: StopSignals, progress: bool, preparing: Preparing
+    recipe: Recipe,
+    own: OwnParts,
+    folder: Path,
+    checkpoint: Path | None,
+    signals: StopSignals,
+    progress: bool,
+    preparing: Preparing,
 ) -> FitResult:
     L.seed_everything(recipe.train.seed, workers=True, verbose=False)
-    require_sound(recipe.data, progress=partial(preparing, "checking files"))
-    signals.check()
-    train_set = build_dataset(recipe.data, "train", augment=True, seed=recipe.train.seed)
-    val_set = build_dataset(recipe.data, "val", augment=False)
+    sets = own.datasets(recipe)
+    if sets is None:
+        require_sound(recipe.data, progress=partial(preparing, "checking files"))
+        signals.check()
+        train_set = build_dataset(recipe.data, "train", augment=True, seed=recipe.train.seed)
+        val_set = build_dataset(recipe.data, "val", augment=False)
+    else:
+        train_set, val_set = sets
     _check_sets(train_set, val_set)
-    model = _starting_model(recipe, train_set.label_space, resumed=checkpoint is not None)
+    recipe = with_class_weights(recipe, train_set, partial(preparing, "counting classes"))
+    model = own.model or _starting_model(recipe, train_set.label_space, resumed=checkpoint is not None)
+    require_same_classes(model, train_set)
     _predictor(model, recipe)  # says now what would be wrong with it after the training, and so does the next line
     Settings(train_set.label_space, recipe.evaluate.radii_px, scores=recipe.evaluate.scores)
     require_room(folder, model, recipe.train)
-    loss = build_loss(model.head.system, recipe.loss, model.num_classes)
+    loss = own.terms() or build_loss(model.head.system, recipe.loss, model.num_classes)
+    recipe = with_batch_size(recipe, model, loss, len(train_set))
     task = SegmentationTask(model, loss, recipe)
 
     if _scores_otherwise(recipe.evaluate):
@@ -138,14 +177,17 @@ def _fit(
             "validation during training scores whole images at one scale, not mirrored; the best epoch is scored as "
             "the recipe's section evaluate says, at the end"
         )
-    log = EpochLog(folder / "log.jsonl")
-    callbacks: list[Callback] = [log, ValidationPictures(recipe.train.picture_count)]
+    pace = Pace()
+    log, pictures = EpochLog(folder / "log.jsonl", pace), ValidationPictures(recipe.train.picture_count)
+    callbacks: list[Callback] = [pace, log, pictures]
     if recipe.train.ema_decay is not None:
         callbacks.append(MovingAverage(recipe.train.ema_decay))
-    if progress and sys.stdout.isatty():
-        callbacks.append(progress_bar())
+    if progress:
+        callbacks.append(ProgressBar(pace) if sys.stdout.isatty() else ProgressLines(pace))
     checkpoints = Checkpoints(folder / "checkpoints", signals, how_to_go_on(folder), checkpoint)
-    log_every = max(1, min(10, len(train_set) // recipe.train.batch_size))  # steps; small sets are logged, too
+    page = RunPage(folder / "report.html", recipe, log, pace, pictures, checkpoints)
+    callbacks += [EarlyEnd(recipe.train, checkpoints, log), page]
+    log_every = max(1, min(10, len(train_set) // recipe.train.images_per_step))  # steps; small sets are logged, too
     trainer = build_trainer(recipe, folder, [*callbacks, checkpoints], log_every)
     rank, world_size = trainer.global_rank, trainer.world_size
     if recipe.train.sync_batchnorm and world_size > 1:
@@ -163,7 +205,10 @@ def _fit(
         trainer.fit(
             task, loader, validation_loader(val_set, recipe, rank, world_size), ckpt_path=checkpoint, weights_only=True
         )
-    return _export(task, val_set, folder, trainer, checkpoints, log.seconds)
+    result = _export(task, val_set, folder, trainer, checkpoints, log.seconds)
+    if result.is_first:
+        page.finish(task, result.scores)
+    return result
 
 
 def _require_two_values(recipe: Recipe, model: Segmenter, world_size: int) -> None:

@@ -63,6 +63,8 @@ class SegmentationTask(L.LightningModule):
             self.model.to(memory_format=torch.channels_last)
         if recipe.train.activation_checkpointing != "none":
             checkpoint_blocks(self.model, recipe.train.activation_checkpointing)
+        if recipe.train.freeze_backbone:
+            self.model.backbone.requires_grad_(False)
         self.loss = loss
         self.recipe = recipe
         self._is_sharded = False
@@ -74,6 +76,14 @@ class SegmentationTask(L.LightningModule):
         self.scored_epoch = -1  # whose scores these are
         self.diverged_on: str | None = None  # the first image whose logits were not finite in this validation
         self.before_validation_step: Callable[[], None] | None = None
+        self.train()  # Lightning leaves modules as they come
+
+    def train(self, mode: bool = True) -> SegmentationTask:
+        """As PyTorch's; a frozen backbone stays in evaluation mode, where norms keep their statistics."""
+        super().train(mode)
+        if self.recipe.train.freeze_backbone:
+            self.model.backbone.eval()
+        return self
 
     def configure_model(self) -> None:
         """Divide the model among the processes, if the recipe says so; Lightning calls this once they are there."""

@@ -17,13 +17,12 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 
 from crispseg.config import Recipe, TrainConfig
 from crispseg.errors import ConfigError
-from crispseg.io.streams import BestEffort
 from crispseg.parsing import parse_whole
 from crispseg.train.checkpoint_files import AtomicCheckpointIO
 from crispseg.train.complete import uses_gpu
-from crispseg.train.records import RunLogger
+from crispseg.train.loggers import build_logger
 
-__all__ = ["build_trainer", "progress_bar", "quiet_lightning"]
+__all__ = ["build_trainer", "quiet_lightning"]
 
 _PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "32": "32-true",
@@ -39,7 +38,7 @@ def build_trainer(recipe: Recipe, folder: Path, callbacks: list[Callback], log_e
         recipe: its section ``train``; `completed`.
         folder: of the run.
         callbacks: all that the run needs.
-        log_every: steps between two lines for TensorBoard.
+        log_every: steps between two entries of the logger.
 
     Raises:
         ConfigError: if this machine cannot do what the recipe asks for.
@@ -66,7 +65,7 @@ def build_trainer(recipe: Recipe, folder: Path, callbacks: list[Callback], log_e
             log_every_n_steps=log_every,
             num_sanity_val_steps=0,  # the whole loop is tested; a sanity check would count into the scores
             use_distributed_sampler=False,  # our samplers know the processes, and repeat no validation image
-            logger=RunLogger(folder, name="", version="tensorboard"),
+            logger=build_logger(recipe, folder),
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],
             enable_model_summary=False,
@@ -80,11 +79,6 @@ def build_trainer(recipe: Recipe, folder: Path, callbacks: list[Callback], log_e
     # Lightning's handlers would stop a run in the middle of accumulation; StopSignals hears all that they would hear.
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
-
-
-def progress_bar() -> Callback:
-    """Lightning's, on a terminal that may go away before the run ends."""
-    return RichProgressBar(console_kwargs={"file": BestEffort("stdout")})
 
 
 def _devices_and_nodes(values: TrainConfig) -> tuple[int | Literal["auto"], int]:
@@ -128,5 +122,6 @@ _EXPECTED_WARNINGS = (
     r".*your dataloader is not resumable.*",  # it is: Checkpoints tells the sampler where to go on
     r".*exists and is not empty.*",  # the run's own folder
     r".*Checkpoint directory.*",
+    r"Found .* in eval mode at the start of training.*",  # a frozen backbone
     r".*GPU available but not used.*",  # a recipe may choose so
 )
