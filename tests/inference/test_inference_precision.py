@@ -70,6 +70,15 @@ def test_auto_is_bfloat16_where_the_hardware_multiplies_it(fast):
     assert Predictor(Watched()).precision == "bfloat16"
 
 
+def test_unasked_small_images_stay_in_float32_whatever_their_batch(fast):
+    model = Watched()
+    for side, expected in [(63, torch.float32), (64, torch.bfloat16)]:
+        Predictor(model).predict_batch(torch.rand(3, 3, 64, side))
+        assert model.seen[-1][0] == expected
+    Predictor(model, precision="bfloat16").predict_batch(torch.rand(1, 3, 8, 8))
+    assert model.seen[-1][0] == torch.bfloat16
+
+
 def test_auto_is_float32_elsewhere(slow):
     assert Predictor(Watched()).precision == "float32"
 

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
-from crispseg.errors import ConfigError
-from crispseg.io import write_png
+from crispseg.errors import ConfigError, DataError
+from crispseg.io import atomic_write, write_png
+from crispseg.pictures import to_jpeg_bytes
 from crispseg.wording import nearest_name
 
 if TYPE_CHECKING:
     from crispseg.inference import Prediction
 
-__all__ = ["OUTPUTS", "Output", "choose_outputs", "chosen", "polygon_output"]
+__all__ = ["OUTPUTS", "Output", "choose_outputs", "chosen", "overlay_output", "polygon_output"]
 
 
 class Named(Protocol):
@@ -114,6 +115,42 @@ def chosen(parts: Sequence[Part], names: Sequence[str], called: str) -> tuple[Pa
     if not names:
         raise ConfigError(f"no {called} is named; some of {', '.join(known)} expected")
     return tuple(part for part in parts if part.name in names)
+
+
+def overlay_output(kind: str, quality: int = 95) -> Output:
+    """The overlay in another format than `OUTPUTS` has.
+
+    Args:
+        kind: ``"png"``, which is without loss, or ``"jpg"``: a fifth of the file, and of the time to write it.
+        quality: of a JPEG, 1 to 100.
+
+    Raises:
+        ConfigError: if there is no such format or quality.
+
+    Example:
+        >>> overlay_output("jpg").ending, overlay_output("jpg", 80).detail
+        ('_overlay.jpg', 'quality 80')
+    """
+    if kind == "png":
+        return choose_outputs(["overlay"])[0]
+    if kind != "jpg":
+        raise ConfigError(f"overlay format is {kind!r:.40}; png or jpg expected")
+    if not 1 <= quality <= 100:
+        raise ConfigError(f"overlay quality is {quality}; 1 to 100 expected")
+
+    def write(prediction: Prediction, source: Path, path: Path) -> None:
+        if max(prediction.labels.shape) > _JPEG_SIDE:
+            raise DataError(
+                f"{source}: {' × '.join(map(str, prediction.labels.shape))} pixels; a JPEG has {_JPEG_SIDE} a side at "
+                "most: write the overlay as png"
+            )
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(to_jpeg_bytes(prediction.overlay(), quality))
+
+    return Output("overlay", "_overlay.jpg", write, f"quality {quality}")
+
+
+_JPEG_SIDE = 65500  # of libjpeg
 
 
 def polygon_output(kind: str, simplify_px: float = 0.0) -> Output:

@@ -33,6 +33,12 @@ def segment(
         str | None,
         typer.Option(metavar="NAMES", help="Write these alone, as in labels,overlay.", show_default="all four"),
     ] = None,
+    overlay_format: Annotated[
+        str | None, typer.Option(metavar="png|jpg", help="Of the overlays.", show_default="png")
+    ] = None,
+    overlay_quality: Annotated[
+        int | None, typer.Option(metavar="1-100", help="Of overlays in jpg.", show_default="95")
+    ] = None,
     polygons: Annotated[
         str | None, typer.Option(metavar="KIND", help="Write polygons as well: geojson, coco, labelme or svg.")
     ] = None,
@@ -105,6 +111,7 @@ def segment(
         )
 
     if tiled:
+        refuse_with_tiles({"--overlay-format": overlay_format, "--overlay-quality": overlay_quality})
         refuse_with_tiles({"--polygons": polygons, "--simplify": simplify, "--max-pixels": max_pixels, "--ray": ray})
         maps, rgb = choose_scene_maps(_names(only or "labels")), None if bands is None else parse_bands(bands)
         scenes = collect_images(images, out)
@@ -117,6 +124,8 @@ def segment(
     if of_videos and ray:
         raise ConfigError("--ray shares images; share videos among machines by --shard")
     outputs = _outputs(of_videos, only, polygons, simplify)
+    if overlay_format is not None or overlay_quality is not None:
+        outputs = _with_overlays(outputs, of_videos, overlay_format, overlay_quality)
     targets = collect_images(images, out)
     if skip_existing:
         targets = _without_existing(targets, out, outputs)
@@ -194,6 +203,20 @@ def _outputs(of_videos: bool, only: str | None, polygons: str | None, simplify: 
         return VIDEO_OUTPUTS if names is None else choose_video_outputs(names)
     outputs = OUTPUTS if names is None else choose_outputs(names)
     return outputs if polygons is None else (*outputs, polygon_output(polygons, simplify))
+
+
+def _with_overlays(outputs: Sequence[Any], of_videos: bool, kind: str | None, quality: int | None) -> Sequence[Any]:
+    """With overlays in the format that was asked for."""
+    from crispseg.bulk import overlay_output
+
+    if of_videos:
+        raise ConfigError("--overlay-format and --overlay-quality: of images only; a video's overlay is a video")
+    if all(output.name != "overlay" for output in outputs):
+        raise ConfigError("--overlay-format and --overlay-quality: no overlay is written; name it in --only")
+    if quality is not None and kind != "jpg":
+        raise ConfigError("--overlay-quality is for JPEG; give --overlay-format jpg as well")
+    chosen = overlay_output(kind or "png", *([] if quality is None else [quality]))
+    return [chosen if output.name == "overlay" else output for output in outputs]
 
 
 def _names(text: str) -> list[str]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from crispseg.errors import ConfigError
+from crispseg.export.resampling import RESAMPLING
 from crispseg.layers.body import PropagatedBody
 from crispseg.models import Segmenter
 
@@ -72,6 +73,8 @@ def traced(module: WithOutputs) -> torch.export.ExportedProgram:
             program = torch.export.export(
                 module, (example,), dynamic_shapes=(axes,), prefer_deferred_runtime_asserts_over_guards=True
             )
+            if any(node.target in RESAMPLING for node in program.graph.nodes):
+                program = program.run_decompositions(dict(RESAMPLING))
         except Exception as error:  # torch's tracer raises what comes
             reason = " ".join(str(error).split())
             raise ConfigError(

@@ -22,6 +22,9 @@ from crispseg.types import SegmentationOutput
 __all__ = ["NetworkBackend"]
 
 
+_SMALL = 64 * 64  # pixels of an image or window, below which 16 bits gain nothing (docs/results/inference.md)
+
+
 class NetworkBackend:
     """A callable ``images → SegmentationOutput`` and its tensors; `crispseg.inference.exported.FileBackend` is alike.
 
@@ -68,7 +71,10 @@ class NetworkBackend:
 
     @property
     def precision(self) -> str:
-        """As given, or what suits model and device: a rule, not a trial, so that results repeat."""
+        """As given, or what suits model and device: a rule, not a trial, so that results repeat.
+
+        Unasked, images (and windows) of fewer than 64×64 pixels are computed in float32 anyway.
+        """
         if self._wanted != "auto":
             return self._wanted
         floats = [values.dtype for values in _parameters(self.model) if values.is_floating_point()]
@@ -106,7 +112,7 @@ class NetworkBackend:
 
     def _output(self, images: Tensor) -> object:
         precision = self.precision
-        if precision == "float32":
+        if precision == "float32" or (self._wanted == "auto" and images.shape[-2] * images.shape[-1] < _SMALL):
             return self._run(images)
         dtype = getattr(torch, precision)
         run = (self._converted and self._converted.in_dtype(dtype)) or self._run

@@ -72,8 +72,9 @@ class Predictor:
         precision: in which the network computes: ``"float32"``, ``"bfloat16"`` or ``"float16"``, the latter two by
             autocast with channels last in memory, on a private copy of the weights, made at the first image and again
             when they change; see docs/deploy.md. ``"auto"`` is bfloat16 where model and hardware gain by it: a module
-            in float32 on a processor or GPU that multiplies bfloat16 itself, or an OpenVINO file on such a processor.
-            Otherwise it is float32, as for functions. Probabilities are float32 always.
+            in float32 on a processor or GPU that multiplies bfloat16 itself, but for images and windows below 64×64
+            pixels, or an OpenVINO file on such a processor. Otherwise it is float32, as for functions. Probabilities
+            are float32 always.
         compile: let PyTorch compile the network, which takes a C++ compiler, and minutes at the first image; not for
             exported files.
 

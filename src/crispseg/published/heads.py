@@ -228,25 +228,37 @@ _SMALLEST_ENCODED = 7  # two unpadded 3×3 convolutions of stride 2 need as many
 
 
 def _at_least(maps: Tensor, side: int) -> Tensor:
-    """Continue maps by their last row and column; the released network fails on images that small."""
+    """Continue maps by their last row and column; the released network fails on images that small.
+
+    By indices rather than padding, and of maps that are large enough too, so that one graph serves every size.
+    """
     height, width = image_size(maps)
-    if height >= side and width >= side:
-        return maps
-    return functional.pad(maps, (0, max(side - width, 0), 0, max(side - height, 0)), mode="replicate")
+    rows = torch.arange(torch.sym_max(height, side), device=maps.device).clamp(max=height - 1)
+    columns = torch.arange(torch.sym_max(width, side), device=maps.device).clamp(max=width - 1)
+    return maps[..., rows[:, None], columns]
 
 
 def _released_warp(features: Tensor, flow: Tensor) -> Tensor:
     """Sample at a grid that spans the cells' centres, read as if it spanned their edges."""
     height, width = image_size(features)
     dtype = torch.promote_types(flow.dtype, torch.float32)
-    columns = torch.linspace(-1, 1, width, device=flow.device, dtype=dtype).expand(height, width)
-    rows = torch.linspace(-1, 1, height, device=flow.device, dtype=dtype)[:, None].expand(height, width)
-    shift = flow.to(dtype).permute(0, 2, 3, 1) / flow.new_tensor([width, height], dtype=dtype)
-    grid = torch.stack([columns, rows], dim=-1) + shift
+    columns, rows = _spread(width, flow.device, dtype), _spread(height, flow.device, dtype)[:, None]
+    flow = flow.to(dtype)
+    grid = torch.stack([columns + flow[:, 0] / width, rows + flow[:, 1] / height], dim=-1)
     warped = functional.grid_sample(
         features.to(dtype), grid, mode="bilinear", padding_mode="zeros", align_corners=False
     )
     return warped.to(features.dtype)
+
+
+def _spread(count: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Numbers from −1 to 1 at even steps."""
+    if not torch.compiler.is_compiling():
+        return torch.linspace(-1, 1, count, device=device, dtype=dtype)
+    # Graphs take linspace's count for a constant; this differs by its rounding, 6e-8.
+    index = torch.arange(count, device=device, dtype=dtype)
+    step = 2 / torch.sym_max(count - 1, 1)
+    return torch.where(index < torch.sym_max(count // 2, 1), index * step - 1, 1 - (count - 1 - index) * step)
 
 
 def _fuse_in_sequence(levels: list[Tensor], gates: list[Tensor]) -> list[Tensor]:
