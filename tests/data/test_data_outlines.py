@@ -15,6 +15,7 @@ from miniatures import save_png
 from PIL import Image
 
 from crispseg.config import DataConfig
+from crispseg.data import data_check
 from crispseg.data.layouts import open_layout
 from crispseg.data.tables import voc_colour
 from crispseg.errors import ConfigError, DataError
@@ -163,6 +164,15 @@ class TestCoco:
         assert len(opened("coco", tmp_path, "val", val=0.5)[0].names) == 1
         with pytest.raises(DataError, match=r"no COCO file of the split 'train' found.*its split is 'all'"):
             opened("coco", tmp_path)
+
+    def test_splits_of_other_categories_are_named(self, tmp_path):
+        values = coco_file(np.random.default_rng(0), ["b.jpg", "a.png"])
+        self.write(tmp_path, values=values)
+        values["categories"][1]["name"] = "hole"
+        (tmp_path / "annotations" / "instances_val.json").write_text(json.dumps(values))
+        report = data_check(DataConfig(layout="coco", root=str(tmp_path)))
+        detail = "the split 'val' has the classes background, hole, spall, another before it background, crack, spall"
+        assert any(detail in problem.detail for problem in report.problems)
 
     def test_a_table_of_ones_own(self, tmp_path):
         self.write(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,7 +77,8 @@ def check(
         drawn = (
             "" if "train" in {one.split for one in report.splits} and len(report.splits) > 1 else " --set data.val=0.2"
         )
-        console.print(f"next: crispseg fit {root} --starter fast{drawn}", style="dim", soft_wrap=True)
+        said = "".join(f" --set {shlex.quote(change)}" for change in set_ or [])
+        console.print(f"next: crispseg fit {root} --starter fast{said}{drawn}", style="dim", soft_wrap=True)
     if out is not None:
         with atomic_write(out) as temporary:
             temporary.write_text(json.dumps(report.to_dict(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

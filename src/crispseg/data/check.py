@@ -51,6 +51,7 @@ from crispseg.io import image_size_hw, read_image
 from crispseg.labels import LabelSpace
 from crispseg.plausibility import Oddity
 from crispseg.threads import Workers
+from crispseg.wording import some
 
 __all__ = ["data_check", "require_sound"]
 
@@ -198,7 +199,14 @@ def _open(config: DataConfig, splits: Sequence[str]) -> _Opened:
     problems: dict[str, Problem] = {}  # by detail: a missing root is one problem, not one a split
     for split in splits:
         try:
-            sources[split], label_space = open_layout(config, split)
+            sources[split], found = open_layout(config, split)
+            if label_space is not None and found.class_names != label_space.class_names:
+                detail = (
+                    f"{config.root}: the split {split!r} has the classes {some(found.class_names, 9)}, another before "
+                    f"it {some(label_space.class_names, 9)}; say all of them by data.labels"
+                )
+                problems.setdefault(detail, Problem(LAYOUT, split, detail))
+            label_space = label_space or found
         except DataError as error:
             problems.setdefault(str(error), Problem(LAYOUT, split, str(error)))
     return _Opened(sources, label_space, list(problems.values()))

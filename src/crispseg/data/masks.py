@@ -87,6 +87,11 @@ def read_mask(
     if encoding == "train-ids":
         train = checked_train_ids(read_label_ids(path, max_pixels), label_space, where)
         return ids_in_files(label_space)[train]
+    if where.lower().endswith((".jpg", ".jpeg")) and colour_distance <= 0:
+        raise DataError(
+            f"{where}: JPEG changes label ids; save labels as PNG, or, where they are colours of the table, set "
+            "data.colour_distance, as to 100"
+        )
     image = read_label_image(path, max_pixels, lossy=colour_distance > 0)
     if encoding == "colours":
         return _by_colour(image.colours(), label_space, colour_distance, where)
