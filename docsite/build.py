@@ -1,5 +1,7 @@
 """Build the documentation: `python docsite/build.py`, then open site/index.html; `--serve` shows it while you write.
 
+Search needs a server, which `--serve` is, and `python -m http.server --directory site`; all else works from the disk.
+
 Pages from the code are made first, then Zensical builds the site as mkdocs.yml says; any warning is an error.
 """
 

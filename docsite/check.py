@@ -1,10 +1,11 @@
-"""Check a built site: `python docsite/check.py`. No link leads nowhere, nothing is loaded from elsewhere.
+"""Check a built site: `python docsite/check.py`. No link leads nowhere, nothing is loaded from elsewhere, all is there.
 
 Where Playwright and a Chromium are, pages are opened in it as well, at desktop and phone width.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import sys
@@ -12,7 +13,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-SITE = Path(__file__).parents[1] / "site"
+ROOT = Path(__file__).parents[1]
+SITE = ROOT / "site"
 OPENED = ("index", "tutorials/first-model", "systems/gff", "reference/commands", "reference/labels", "api/metrics")
 WIDTHS_PX = (1280, 390)
 
@@ -58,12 +60,22 @@ def problems(site: Path) -> list[str]:
                 found.append(f"{where}: {link} leads nowhere")
             elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].anchors:
                 found.append(f"{where}: {link} has no such anchor")
+    described = {anchor.rpartition(".")[2] for anchor in pages[site / "api/crispseg.html"].anchors}
+    found += [f"api/crispseg.html: {name} is missing" for name in public_names() - described]
     for path in sorted(site.rglob("*.css")):
         outside = re.findall(
             r"url\(\s*[\"']?(https?:[^)]*)|@import\s*[\"']?(https?:\S*)", path.read_text(encoding="utf-8")
         )
         found += [f"{path.relative_to(site)}: loads {one}" for pair in outside for one in pair if one]
     return sorted(set(found))
+
+
+def public_names() -> set[str]:
+    """What `import crispseg` offers, but for packages, which have pages of their own."""
+    text = (ROOT / "src/crispseg/__init__.py").read_text(encoding="utf-8")
+    assigned = [node for node in ast.parse(text).body if isinstance(node, ast.Assign)]
+    (names,) = (ast.literal_eval(node.value) for node in assigned if ast.unparse(node.targets[0]) == "__all__")
+    return {name for name in names if not (ROOT / "src/crispseg" / name).is_dir()}
 
 
 def problems_in_browser(site: Path, chromium: str) -> list[str]:
