@@ -1,6 +1,9 @@
 """The run's page, and the lines that stand in for a bar where there is no terminal."""
 
+import json
 import re
+
+import pytest
 
 from crispseg.config import Recipe
 from crispseg.train import fit
@@ -9,6 +12,10 @@ from crispseg.train.complete import completed
 from crispseg.train.pace import ProgressBar, ProgressLines
 from crispseg.train.page import own_settings
 from crispseg.train.task import SegmentationTask
+
+
+def log_seconds(folder) -> float:
+    return json.loads((folder / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])["seconds"]
 
 
 def texts(html: str) -> str:
@@ -38,6 +45,7 @@ def test_a_run_has_a_page_after_each_validation_and_at_its_end(tiny, tmp_path, m
     assert "&lt;b&gt;streets" in last
     assert f"The run has ended. The best model: {result.scores.summary()}" in last
     assert "epochs 3 of 3" in words
+    assert int(re.search(r"trained (\d+) s", words)[1]) == pytest.approx(log_seconds(tmp_path / "run"), abs=2)
     assert "model.backbone test_resnet resnet50s" in words
     assert "toy_train_images 8 400" in words
     assert last.count("<img") == 8  # image, truth, prediction, boundaries; and of the worst the errors

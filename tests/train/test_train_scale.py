@@ -99,8 +99,9 @@ def half_step(rank, head, backbone, config, sharded=False, checkpointing=None):
         ("gff", "resnet10t", LossConfig(segmentation="ohem", ohem_min_kept=9000)),
         ("gscnn", "resnet10t", LossConfig(dual_boundary_weight=0.0)),  # its gradient has noise, drawn by each process
         ("decoupled", "test_efficientnet", LossConfig()),  # norms that activate
+        ("plain", "resnet10t", LossConfig(dice_weight=0.7, lovasz_weight=0.5)),
     ],
-    ids=["cross-entropy", "hard pixels", "gscnn", "decoupled"],
+    ids=["cross-entropy", "hard pixels", "gscnn", "decoupled", "overlap"],
 )
 @pytest.mark.slow
 def test_two_halves_of_a_batch_are_the_whole(head, backbone, config, sharded, tmp_path):

@@ -205,7 +205,7 @@ def test_curves_go_to_the_logger_of_choice_and_a_missing_one_is_said(tiny, tmp_p
     assert float(rows[0]["train/loss"]) > 0
     assert not (tmp_path / "run" / "tensorboard").exists()
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ConfigError, match=r"train.logger wandb needs wandb .*pip install 'crispseg\[wandb\]'"):
+    with pytest.raises(ConfigError, match=r"^train.logger wandb needs wandb .*pip install 'crispseg\[wandb\]'"):
         fit(tiny("train.logger=wandb"), tmp_path / "other", progress=False)
     assert not (tmp_path / "other").exists()
 

@@ -45,8 +45,8 @@ class EpochLog(Callback):
 
     def __init__(self, path: Path, pace: Pace) -> None:
         self.path, self._pace = path, pace
-        self.seconds = 0.0  # spent in the loop, over all sittings
-        self._resumed_at = time.monotonic()
+        self.seconds = 0.0  # spent in the loop, over all sittings before this one, or with it when it has ended
+        self._resumed_at: float | None = None  # while it goes on
         self._sums: dict[str, float] = {}
         self._recent: list[
             dict[str, Tensor]
@@ -104,11 +104,11 @@ class EpochLog(Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clock."""
-        self.seconds = self.elapsed()
+        self.seconds, self._resumed_at = self.elapsed(), None
 
     def elapsed(self) -> float:
         """Seconds spent in the loop, over all sittings."""
-        return self.seconds + time.monotonic() - self._resumed_at
+        return self.seconds + (0.0 if self._resumed_at is None else time.monotonic() - self._resumed_at)
 
     def _add_up(self) -> None:
         for terms in self._recent:

@@ -50,6 +50,7 @@ def build_trainer(recipe: Recipe, folder: Path, callbacks: list[Callback], log_e
     is_sharded = values.strategy == "fsdp"
     if is_sharded and values.ema_decay is not None:
         raise ConfigError("train.ema_decay averages whole models, train.strategy fsdp has none; leave out one of them")
+    logger = build_logger(recipe, folder)
     try:
         trainer = L.Trainer(
             default_root_dir=folder,
@@ -65,7 +66,7 @@ def build_trainer(recipe: Recipe, folder: Path, callbacks: list[Callback], log_e
             log_every_n_steps=log_every,
             num_sanity_val_steps=0,  # the whole loop is tested; a sanity check would count into the scores
             use_distributed_sampler=False,  # our samplers know the processes, and repeat no validation image
-            logger=build_logger(recipe, folder),
+            logger=logger,
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],
             enable_model_summary=False,
