@@ -105,6 +105,10 @@ def test_tensorboard_has_scalars_and_pictures(finished):
     assert events.Images("validation")[0].width > 4 * 64
     assert len(events.Images("validation_maps")) == 2  # what the head declares of its inside
     assert events.Images("validation_maps")[0].width > 3 * 480
+    drawn = {tag for tag in events.Tags()["images"] if tag.startswith("explain/")}
+    figures = ("outlines", "errors", "edge_prior", "flow", "features")  # what crispseg explain has of this head
+    assert drawn == {f"explain/{name}" for name in figures}
+    assert len(events.Images("explain/errors")) == 2
 
 
 def test_checkpoints_hold_tensors_and_plain_values_only(finished):

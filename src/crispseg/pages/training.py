@@ -10,6 +10,7 @@ from typing import Any
 from crispseg.evaluation.scores import format_percent
 from crispseg.labels import LabelSpace
 from crispseg.pages.base import bar_values, class_colours, fitted, line_chart, panel_values, render_page
+from crispseg.pictures import to_data_uri, to_jpeg_bytes
 from crispseg.pictures.colour import Picture
 from crispseg.wording import seconds_in_words
 
@@ -48,6 +49,7 @@ class RunState:
         curves: ``loss``, ``mean_iou`` and ``pixel_accuracy``, each epoch → value.
         iou: by class, NaN where there is none.
         looks: at the first validation images.
+        figures: name, sentence and picture of each figure of those images.
         worst: validation images, the worst first.
         settings: key → value and default, where they differ.
     """
@@ -64,6 +66,7 @@ class RunState:
     curves: Mapping[str, Mapping[int, float]]
     iou: Mapping[str, float]
     looks: Sequence[Look]
+    figures: Sequence[tuple[str, str, Picture]]
     worst: Sequence[Look]
     settings: Mapping[str, tuple[str, str]]
 
@@ -95,6 +98,7 @@ def render_run(state: RunState, label_space: LabelSpace) -> str:
         ],
         classes=class_colours(label_space),
         looks=[_scene(look) for look in state.looks],
+        figures=[_figure(*figure) for figure in state.figures],
         worst=[_scene(look) for look in state.worst],
         settings=[(key, *values) for key, values in state.settings.items()],
     )
@@ -122,3 +126,10 @@ def _scene(look: Look) -> dict[str, Any]:
         for caption, picture in look.panels.items()
     ]
     return {"name": look.name, "note": look.note, "panels": panels, "maps": []}
+
+
+def _figure(name: str, sentence: str, picture: Picture) -> dict[str, Any]:
+    """A sheet at its full size, for its words are part of it; as JPEG, for there may be several large ones."""
+    height, width = picture.shape[:2]
+    uri = to_data_uri(to_jpeg_bytes(picture, quality=85))
+    return {"name": name, "sentence": sentence, "uri": uri, "width": width, "height": height}

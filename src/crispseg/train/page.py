@@ -24,6 +24,7 @@ from crispseg.recipes import differing_keys
 from crispseg.train.batches import Batch
 from crispseg.train.checkpoints import Checkpoints
 from crispseg.train.complete import completed
+from crispseg.train.explaining import ExplainedPictures
 from crispseg.train.loggers import unless_it_fails
 from crispseg.train.pace import Pace
 from crispseg.train.records import EpochLog, ValidationPictures, as_picture
@@ -41,6 +42,7 @@ class RunPage(Callback):
         log: has the curves.
         pace: has speed and time left.
         pictures: of this validation's first images.
+        explained: the same images as `crispseg explain` draws them.
         checkpoints: know the best epoch.
     """
 
@@ -51,10 +53,11 @@ class RunPage(Callback):
         log: EpochLog,
         pace: Pace,
         pictures: ValidationPictures,
+        explained: ExplainedPictures,
         checkpoints: Checkpoints,
     ) -> None:
         self._path, self._recipe, self._log, self._pace = path, recipe, log, pace
-        self._pictures, self._checkpoints = pictures, checkpoints
+        self._pictures, self._explained, self._checkpoints = pictures, explained, checkpoints
         self._worst: list[tuple[float, int, Look]] = []  # a heap: the best of the worst first
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -124,6 +127,7 @@ class RunPage(Callback):
             },
             iou=iou,
             looks=[Look(name, "", panels) for name, panels in self._pictures.looks()],
+            figures=self._explained.drawn,
             worst=[look for _, _, look in sorted(self._worst, key=lambda entry: -entry[0])],
             settings=own_settings(self._recipe),
         )

@@ -34,6 +34,7 @@ from crispseg.train.batches import EpochBatches, train_loader, validation_loader
 from crispseg.train.checkpoints import Checkpoints
 from crispseg.train.complete import completed
 from crispseg.train.ending import EarlyEnd
+from crispseg.train.explaining import ExplainedPictures
 from crispseg.train.folder import claimed_folder, how_to_go_on, require_room, what_stands
 from crispseg.train.loggers import RunLogger
 from crispseg.train.memory import LITTLE, MUCH, keep_freed_memory
@@ -179,13 +180,14 @@ def _fit(
         )
     pace = Pace()
     log, pictures = EpochLog(folder / "log.jsonl", pace), ValidationPictures(recipe.train.picture_count)
-    callbacks: list[Callback] = [pace, log, pictures]
+    explained = ExplainedPictures(recipe.train.picture_count)
+    callbacks: list[Callback] = [pace, log, pictures, explained]
     if recipe.train.ema_decay is not None:
         callbacks.append(MovingAverage(recipe.train.ema_decay))
     if progress:
         callbacks.append(ProgressBar(pace) if sys.stdout.isatty() else ProgressLines(pace))
     checkpoints = Checkpoints(folder / "checkpoints", signals, how_to_go_on(folder), checkpoint)
-    page = RunPage(folder / "report.html", recipe, log, pace, pictures, checkpoints)
+    page = RunPage(folder / "report.html", recipe, log, pace, pictures, explained, checkpoints)
     callbacks += [EarlyEnd(recipe.train, checkpoints, log), page]
     log_every = max(1, min(10, len(train_set) // recipe.train.images_per_step))  # steps; small sets are logged, too
     trainer = build_trainer(recipe, folder, [*callbacks, checkpoints], log_every)

@@ -162,7 +162,7 @@ class SegmentationTask(L.LightningModule):
 
         Returns:
             ``prediction`` (N, H, W) and ``boundary_probability`` (N, 1, H, W) or None, for pictures; for those of the
-            first images also ``maps``, see `SegmentationOutput.maps`.
+            first images also ``confidence`` (N, H, W), and ``maps``, see `SegmentationOutput.maps`.
         """
         # In the step and not in a hook around it: Lightning repeats a validation that ended in the middle of a step.
         if self.before_validation_step is not None:
@@ -176,6 +176,7 @@ class SegmentationTask(L.LightningModule):
         boundary = output.boundary_logits
         return {
             "prediction": prediction,
+            "confidence": (highest - output.logits.logsumexp(dim=1)).exp() if is_shown else None,
             "boundary_probability": None if boundary is None else boundary.sigmoid(),
             "maps": output.maps,
         }
