@@ -48,7 +48,10 @@ def test_a_run_has_a_page_after_each_validation_and_at_its_end(tiny, tmp_path, m
     assert int(re.search(r"trained (\d+) s", words)[1]) == pytest.approx(log_seconds(tmp_path / "run"), abs=2)
     assert "model.backbone test_resnet resnet50s" in words
     assert "toy_train_images 8 400" in words
-    assert last.count("<img") == 8  # image, truth, prediction, boundaries; and of the worst the errors
+    assert last.count("<img") == 8 + 3  # image, truth, prediction, boundaries; of the worst the errors; and figures
+    assert {"The outlines of the mask, by class.", "What each gate lets pass."} <= set(
+        re.findall("<summary>(.*?)</summary>", last)
+    )
     assert "% of its pixels right" in words
     assert not re.search(r'(src|href)="(?!data:)', last)
 
