@@ -80,6 +80,14 @@ def test_probabilities_stay_probabilities(name):
     assert (refined.argmax(axis=0) != truth).sum() <= (coarse.argmax(axis=0) != truth).sum()
 
 
+def test_thin_parts_stay_where_they_are_unless_all_may_move():
+    lines = np.zeros((24, 24), dtype=np.uint8)
+    lines[:, 10:13] = 1
+    moved = np.roll(lines, 3, axis=1)
+    assert (Refiner(Oracle())(image_of(lines * 200), moved) == moved)[:, 13:16].all()
+    assert (Refiner(Oracle(), keep_thin_px=1)(image_of(lines * 200), moved) == 0).all()  # lost: nothing of it is inside
+
+
 def test_a_mask_of_a_quarter_of_the_size_is_enlarged_along_the_edges():
     truth = np.zeros((32, 40), dtype=np.uint8)
     truth[7:22, 9:30] = 1
@@ -123,5 +131,9 @@ def test_what_is_no_refiner_is_refused():
         Refiner("guided_filer")
     with pytest.raises(ConfigError, match="steps is 0"):
         Refiner("mean_field", steps=0)
+    with pytest.raises(ConfigError, match="keep_thin_px is 0"):
+        Refiner("mean_field", keep_thin_px=0)
+    with pytest.raises(ConfigError, match="threshold is 1"):
+        Refiner("mean_field", threshold=1.0)
     with pytest.raises(ConfigError, match="knows no directions"):
         Refiner("mean_field").directions(np.zeros((4, 4, 3), dtype=np.uint8))

@@ -29,7 +29,10 @@ def refine(
     ] = None,
     steps: Annotated[
         int, typer.Option(metavar="PX", help="How far a label may travel: pixels further from borders stay.")
-    ] = 8,
+    ] = 4,
+    keep_thin: Annotated[
+        int, typer.Option(metavar="PX", help="Parts of masks narrower than this stay as they are; 1: all may move.")
+    ] = 7,
     label_space: Annotated[
         str | None,
         typer.Option(metavar="NAME-or-YAML", help="Check the masks' values against a label table.", show_default="no"),
@@ -72,6 +75,7 @@ def refine(
     refiner = Refiner(
         open_model(model, device, precision) if model is not None else str(method),
         steps=steps,
+        keep_thin_px=keep_thin,
         window_hw=window,
         precision=precision,
         max_pixels=max_pixels or MAX_PIXELS,

@@ -14,7 +14,7 @@ from crispseg.errors import ConfigError, DataError
 from crispseg.inference import Predictor
 from crispseg.io.images import MAX_PIXELS, read_image
 from crispseg.labels import label_space
-from crispseg.ops.directions import walk
+from crispseg.ops.directions import STEPS, walk
 from crispseg.refinement.methods import METHODS
 from crispseg.wording import nearest_name
 
@@ -46,6 +46,8 @@ class Refiner:
         model: a network or exported file that predicts directions, as ``crispseg fit camvid/refiner`` trains one; or a
             name in `crispseg.refinement.METHODS`, which need no training.
         steps: most steps of a pixel, and the reach of a method; 1 to 64.
+        keep_thin_px: parts of the mask that no square of so many pixels fits into stay as they are: thin ones would be
+            lost where they lie off by more than their width. 1: everything may move.
         threshold: the probability of being near a border above which a pixel moves at all, in (0, 1).
         window_hw: height and width of windows that slide over large images; None: the whole image at once.
         device: see `crispseg.Predictor`.
@@ -67,7 +69,8 @@ class Refiner:
         self,
         model: Callable[[Tensor], SegmentationOutput] | ExportedModel | str | os.PathLike[str],
         *,
-        steps: int = 8,
+        steps: int = 4,
+        keep_thin_px: int = 7,
         threshold: float = 0.5,
         window_hw: tuple[int, int] | None = None,
         device: torch.device | str | None = None,
@@ -76,9 +79,12 @@ class Refiner:
     ) -> None:
         if not 1 <= steps <= 64:
             raise ConfigError(f"steps is {steps}; 1 to 64 expected")
+        if not 1 <= keep_thin_px <= 99:
+            raise ConfigError(f"keep_thin_px is {keep_thin_px}; 1 to 99 expected")
         if not 0 < threshold < 1:
             raise ConfigError(f"threshold is {threshold}; above 0 and below 1 expected")
         self.steps = steps
+        self.keep_thin_px = keep_thin_px
         self.threshold = threshold
         self.max_pixels = max_pixels
         self.method: str | None = None
@@ -124,9 +130,11 @@ class Refiner:
         whole = enlarged(mask, picture.shape[:2])
         if self.predictor is None:
             assert self.method is not None
-            return np.asarray(METHODS[self.method](picture, whole, self.steps))
-        arrived = walk(self.directions(picture), self.steps)
-        return whole.reshape(*whole.shape[:-2], -1)[..., arrived]
+            refined = np.asarray(METHODS[self.method](picture, whole, self.steps))
+        else:
+            arrived = walk(self.directions(picture), self.steps)
+            refined = whole.reshape(*whole.shape[:-2], -1)[..., arrived]
+        return np.where(_thin(whole, self.keep_thin_px), whole, refined)
 
     def directions(self, image: UInt8) -> UInt8:
         """What the network says of an image: (H, W) uint8, indices into `crispseg.ops.directions.STEPS`.
@@ -143,7 +151,8 @@ class Refiner:
         ):
             assert rows.probability is not None  # it was asked for
             moving = 1 - rows.probability[0] > self.threshold
-            towards = rows.probability[1:].argmax(axis=0).astype(np.uint8) + 1
+            down, right = np.tensordot(_UNIT_STEPS, rows.probability[1:], axes=1)  # the mean direction
+            towards = np.rint(np.arctan2(down, right) * (4 / np.pi)).astype(np.int8) % 8 + 1
             found[rows.top : rows.top + len(moving)] = np.where(moving, towards, 0)
         return found
 
@@ -190,6 +199,20 @@ def enlarged(mask: Mask, size_hw: tuple[int, int]) -> Mask:
         winner[better] = code
         highest[better] = share[better]
     return np.asarray(values[winner])
+
+
+def _thin(mask: Mask, width_px: int) -> npt.NDArray[np.bool_]:
+    """Where no square of so many pixels that has one label covers a pixel, (H, W); the frame cuts squares."""
+    labels = mask.argmax(axis=0) if mask.ndim == 3 else mask
+    codes = np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.float32)
+    square = np.ones((width_px, width_px), dtype=np.uint8)
+    uniform = (cv2.erode(codes, square) == cv2.dilate(codes, square)).astype(np.uint8)
+    thick: UInt8 = cv2.dilate(uniform, square, anchor=(width_px - 1 - width_px // 2,) * 2)
+    return np.asarray(thick == 0)
+
+
+_UNIT_STEPS = np.array(STEPS[1:], dtype=np.float32).T / np.hypot(*np.array(STEPS[1:], dtype=np.float32).T)
+"""(2, 8): rows down and columns to the right, of length 1."""
 
 
 def _resized(plane: npt.NDArray[Any], size_hw: tuple[int, int]) -> npt.NDArray[np.float32]:
