@@ -1,6 +1,7 @@
 """Layouts of other tools' annotations, on files as those tools write them, against independent readers."""
 
 import base64
+import contextlib
 import io
 import json
 import pickle
@@ -19,7 +20,7 @@ from crispseg.data import data_check
 from crispseg.data.layouts import open_layout
 from crispseg.data.tables import voc_colour
 from crispseg.errors import ConfigError, DataError
-from crispseg.vectors.painting import Shape, fill_polygon, paint
+from crispseg.vectors.painting import Shape, coco_mask, fill_polygon, paint
 
 HW = (24, 32)
 
@@ -164,6 +165,41 @@ class TestCoco:
         assert len(opened("coco", tmp_path, "val", val=0.5)[0].names) == 1
         with pytest.raises(DataError, match=r"no COCO file of the split 'train' found.*its split is 'all'"):
             opened("coco", tmp_path)
+
+    @given(st.text(st.characters(min_codepoint=40, max_codepoint=120), max_size=30))
+    def test_broken_codes_are_refused(self, text):
+        with contextlib.suppress(DataError):
+            assert coco_mask({"size": [*HW], "counts": text}, HW).shape == HW
+
+    @given(st.integers(0, 10_000), st.floats(0, 1))
+    def test_codes_against_pycocotools(self, seed, share):
+        from pycocotools import mask as codes
+
+        expected = np.random.default_rng(seed).random(HW) < share
+        code = codes.encode(np.asfortranarray(expected.astype(np.uint8)))
+        found = coco_mask({"size": [*HW], "counts": code["counts"].decode()}, HW)
+        np.testing.assert_array_equal(found, expected)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda v: v["annotations"][0].update(image_id=[1]), "an annotation is "),
+            (lambda v: v["annotations"][0].update(category_id=[1]), "an annotation is "),
+            (lambda v: v["images"][0].update(id={}), "an image is "),
+            (lambda v: v["images"][0].update(height=10**9), r"b is 1000000000×32 by its labels"),
+            (
+                lambda v: v["annotations"][0].update(segmentation=[[0, 0, 1e12, 0, 5, 5]]),
+                r"an outline from 0 to 1e\+12",
+            ),
+            (lambda v: v["annotations"][1]["segmentation"].update(counts="zzzz"), "a run-length code"),
+        ],
+    )
+    def test_hostile_values_are_refused(self, tmp_path, change, message):
+        values = coco_file(np.random.default_rng(0), ["b.jpg", "a.png"])
+        change(values)
+        self.write(tmp_path, values=values)
+        with pytest.raises(DataError, match=message):
+            opened("coco", tmp_path)[0].sample(1)
 
     def test_splits_of_other_categories_are_named(self, tmp_path):
         values = coco_file(np.random.default_rng(0), ["b.jpg", "a.png"])

@@ -70,6 +70,11 @@ class ShapesSource(FileSource):
         if size_hw == (0, 0):
             size_hw = image_size_hw(record.image, self.max_pixels)
             shapes, _ = self.read_shapes(record, size_hw)
+        elif min(size_hw) < 1 or size_hw[0] * size_hw[1] > self.max_pixels:
+            raise DataError(
+                f"{record.labels}: {record.name} is {size_hw[0]}×{size_hw[1]} by its labels; 1 to {self.max_pixels} "
+                "pixels expected; export it again, or allow more by data.max_pixels if memory does"
+            )
         return shapes, size_hw
 
 

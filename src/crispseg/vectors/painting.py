@@ -30,7 +30,7 @@ class Shape:
         raw_id: of the class, in the label table.
         polygons: (N, 2) outlines each, in pixels, x to the right, y down, from the upper left corner of the image; a
             pixel is covered if its centre lies within one of them, by the even-odd rule.
-        code: COCO's ``segmentation``: polygons, or a run-length code as a mapping; drawn by pycocotools.
+        code: COCO's ``segmentation``: polygons, or a run-length code as a mapping; see `coco_mask`.
         mask: (h, w) the covered pixels themselves, with their top and left in the image.
     """
 
@@ -105,6 +105,7 @@ def fill_polygon(points: npt.NDArray[np.floating[Any]], size_hw: tuple[int, int]
         (H, W) bool.
     """
     height, width = size_hw
+    _check_near(points, size_hw)
     begin, end = points.astype(np.float64), np.roll(points, -1, axis=0).astype(np.float64)
     swapped = (begin[:, 1] > end[:, 1])[:, None]  # both neighbours of a border shall compute the same
     top, bottom = np.where(swapped, end, begin), np.where(swapped, begin, end)
@@ -122,7 +123,9 @@ def fill_polygon(points: npt.NDArray[np.floating[Any]], size_hw: tuple[int, int]
 
 
 def coco_mask(code: Any, size_hw: tuple[int, int]) -> Mask:
-    """The pixels of COCO's ``segmentation``, by pycocotools.
+    """The pixels of COCO's ``segmentation``: polygons by pycocotools, run lengths here.
+
+    pycocotools takes runs as they come, and those of a broken file end in memory that is not its own.
 
     Args:
         code: a list of polygons, ``[x, y, x, y, …]`` each; or a mapping of ``size`` and ``counts``, a list or a text.
@@ -132,21 +135,53 @@ def coco_mask(code: Any, size_hw: tuple[int, int]) -> Mask:
         DataError: if it is none of these, or of another size.
         ConfigError: if pycocotools is not installed.
     """
-    codes = needed("pycocotools.mask", "vectors", "COCO files")
     height, width = size_hw
     if isinstance(code, Mapping):
-        size = code.get("size")
-        if not isinstance(size, list) or [*size] != [height, width]:
-            raise DataError(f"a run-length code of size {size} found where the image is {[height, width]}")
-        counts = code.get("counts")
-        if isinstance(counts, list):
-            if not all(type(run) is int and run >= 0 for run in counts) or sum(counts) != height * width:
-                raise DataError(f"a run-length code of {sum(counts)} pixels found where the image has {height * width}")
-            code = codes.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-        elif not isinstance(counts, str):
-            raise DataError("a run-length code without counts found; a list or a text was expected")
-    else:
-        code = codes.merge(
-            codes.frPyObjects([np.asarray(one, dtype=np.float64).tolist() for one in code], height, width)
+        if code.get("size") != [height, width]:
+            raise DataError(f"a run-length code of size {code.get('size')!r:.60} found where the image is {[*size_hw]}")
+        runs = _runs(code.get("counts"))
+        if min(runs, default=0) < 0 or sum(runs) != height * width:
+            raise DataError(f"a run-length code of {sum(runs)} pixels found where the image has {height * width}")
+        values = np.arange(len(runs)) % 2 == 1
+        return np.repeat(values, runs).reshape(width, height).T  # column by column
+    for one in code:
+        _check_near(np.asarray(one), size_hw)
+    codes = needed("pycocotools.mask", "vectors", "COCO files")
+    drawn = codes.frPyObjects([np.asarray(one, dtype=np.float64).tolist() for one in code], height, width)
+    return np.asarray(codes.decode(codes.merge(drawn)), dtype=np.bool_)
+
+
+def _runs(counts: object) -> list[int]:
+    """Run lengths, of nothing and something in turn, as COCO writes them: a list, or a text of them.
+
+    In the text a run is its difference from the one before the last, in groups of five bits from the lowest, each a
+    character from ``0`` on; 32 more says that another follows, and the highest bit of the last one is the sign.
+    """
+    if isinstance(counts, list) and all(type(run) is int for run in counts):
+        return counts
+    if not isinstance(counts, str) or not counts.isascii():
+        raise DataError(f"a run-length code of {counts!r:.40} found; a list of whole numbers or a text was expected")
+    runs: list[int] = []
+    value = shift = 0
+    for character in counts:
+        group = ord(character) - 48
+        value |= (group & 31) << shift
+        shift += 5
+        if shift > 60:
+            raise DataError("a run-length code with a run that no image holds found")
+        if group & 32:
+            continue
+        if group & 16:
+            value -= 1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = shift = 0
+    return runs
+
+
+def _check_near(points: npt.NDArray[np.floating[Any]], size_hw: tuple[int, int]) -> None:
+    """Outlines may leave the image a little; far points take memory without end, and mean another image."""
+    side = max(size_hw)
+    if points.size and not (points.min() >= -side and points.max() <= 2 * side):
+        raise DataError(
+            f"an outline from {points.min():g} to {points.max():g} found where the image is {size_hw[0]}×{size_hw[1]}"
         )
-    return np.asarray(codes.decode(code), dtype=np.bool_)

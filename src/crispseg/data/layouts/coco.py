@@ -144,8 +144,12 @@ def _categories(values: Mapping[str, Any], path: Path) -> dict[int, str]:
         if entry["id"] in names or not 0 <= entry["id"] <= 65535:
             raise DataError(f"{path}: category id {entry['id']} occurs twice, or is not in 0–65535")
         names[entry["id"]] = entry["name"]
-        groups.add(entry.get("supercategory"))
-    used = {annotation.get("category_id") for annotation in values["annotations"] if isinstance(annotation, dict)}
+        groups.add(str(entry.get("supercategory")))
+    for annotation in values["annotations"]:
+        ids = [annotation.get(key) for key in ("image_id", "category_id")] if isinstance(annotation, dict) else [None]
+        if not all(isinstance(one, int | str) for one in ids):
+            raise DataError(f"{path}: an annotation is {annotation!r:.100}; image_id and category_id were expected")
+    used = {annotation["category_id"] for annotation in values["annotations"]}
     if unknown := sorted(str(raw) for raw in used if raw not in names):
         raise DataError(f"{path}: annotations of category {some(unknown)}, which no category has; export it again")
     own = {entry["name"] for entry in values["categories"] if entry.get("supercategory") not in (entry["name"], None)}
@@ -158,11 +162,10 @@ def _records(
     of_image: dict[Any, list[Shape]] = {}
     boxes = 0
     for annotation in values["annotations"]:
-        code = _code(annotation.get("segmentation"), path) if isinstance(annotation, dict) else None
+        code = _code(annotation.get("segmentation"), path)
         boxes += code is None
         if code is not None:
-            shape = Shape(raw_ids[annotation["category_id"]], code=code)
-            of_image.setdefault(annotation.get("image_id"), []).append(shape)
+            of_image.setdefault(annotation["image_id"], []).append(Shape(raw_ids[annotation["category_id"]], code=code))
     if boxes:
         raise DataError(
             f"{path}: {boxes} of {len(values['annotations'])} annotations have no outline but a box alone, which does "
@@ -172,7 +175,11 @@ def _records(
     images = values["images"]
     stems = {Path(str(image.get("file_name"))).stem for image in images if isinstance(image, dict)}
     for image in images:
-        if not isinstance(image, dict) or not isinstance(image.get("file_name"), str) or "id" not in image:
+        if (
+            not isinstance(image, dict)
+            or not isinstance(image.get("file_name"), str)
+            or not isinstance(image.get("id"), int | str)
+        ):
             raise DataError(f"{path}: an image is {image!r:.100}; an object with id and file_name was expected")
         name = image["file_name"].replace("\\", "/")
         found = _found(name, folders)

@@ -148,7 +148,7 @@ def _shape(shape: Mapping[str, Any], raw_id: int, path: Path) -> Shape:
         return Shape(raw_id, (points,))
     if kind == "circle" and len(points) == 2:
         radius = float(np.hypot(*(points[1] - points[0])))
-        turn = np.linspace(0, 2 * np.pi, max(36, round(4 * radius)), endpoint=False)
+        turn = np.linspace(0, 2 * np.pi, min(max(36, round(4 * radius)), 10_000), endpoint=False)
         return Shape(raw_id, (points[0] + radius * np.stack([np.cos(turn), np.sin(turn)], axis=1),))
     raise DataError(
         f"{path}: {shape.get('label')!r} is a {kind} of {len(points)} points, which covers no pixels; polygons, "
