@@ -246,7 +246,7 @@ def _boundary_branch(subject: Subject) -> Drawing:
     probability = subject.look.prediction.boundary_probability
     assert probability is not None  # by `lacks`
     picture = boundary_picture(probability)
-    return _sheet(subject, [("image", subject.image), ("boundary branch: black 0, yellow 1", picture)])
+    return _sheet(subject, [("image", subject.image), ("boundary probability", picture)])
 
 
 def _edge_prior(subject: Subject) -> Drawing:
