@@ -110,8 +110,11 @@ def build_logger(recipe: Recipe, folder: Path) -> RunLogger:
         wandb = _Wandb(recipe.name, save_dir=folder, project=project)
         wandb.log_hyperparams(recipe.model_dump(mode="json"))
         return wandb
-    where = os.environ.get("MLFLOW_TRACKING_URI", f"file:{folder.resolve() / 'mlruns'}")
-    mlflow = _MLflow("crispseg", recipe.name, tracking_uri=where)
+    # MLflow refuses plain folders since version 3; what it calls artifacts still lies in one.
+    place = folder.resolve()
+    where = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{place / 'mlflow.db'}")
+    files = None if "MLFLOW_TRACKING_URI" in os.environ else str(place / "mlruns")
+    mlflow = _MLflow("crispseg", recipe.name, tracking_uri=where, artifact_location=files)
     mlflow.log_hyperparams(recipe.model_dump(mode="json"))
     return mlflow
 
