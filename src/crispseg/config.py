@@ -56,9 +56,30 @@ class ModelConfig(_Values):
     backbone_weights: str | None = None  # a file with the backbone's weights instead
     backbone_padding: Literal["own", "centred"] = "own"  # centred: strided convolutions of tf_… models pad in turn
     weights: str | None = None  # a saved model to start from, folder or Hub id; takes precedence over both
+    in_channels: Annotated[int, Field(gt=0, le=64)] | None = None  # bands of an image; None: of data.bands, 3 without
+    bands: tuple[PositiveInt, ...] | None = None  # of image files: as data.bands has them, kept for segmenting
+    value_range: tuple[float, float] | None = None  # of image files: as data has it, kept for segmenting
+    mean: tuple[float, ...] | None = None  # of each band, of 1; None: the backbone's, measured for other than 3 bands
+    std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] | None = (
+        None  # the deviation likewise
+    )
     weights_partial: bool = False  # take from `weights` what fits; what differs starts fresh (two-stage training)
     head_options: dict[str, Any] = Field(default_factory=dict)  # keyword arguments of the head's class
     context_options: dict[str, Any] = Field(default_factory=dict)  # keyword arguments of the context's class
+
+    @property
+    def image_channels(self) -> int:
+        """How many bands an image has."""
+        return self.in_channels or (3 if self.bands is None else len(self.bands))
+
+    @model_validator(mode="after")
+    def _per_band(self) -> ModelConfig:
+        count = self.image_channels
+        for key in ("bands", "mean", "std"):
+            values = getattr(self, key)
+            if values is not None and len(values) != count:
+                raise ValueError(f"{key} has {len(values)} values, {count} expected, one for each of in_channels")
+        return self
 
     def without_sources(self) -> ModelConfig:
         """The architecture alone, for weights that come from elsewhere."""
@@ -97,6 +118,10 @@ class DataConfig(_Values):
     check: Literal["full", "headers", "none"] = "full"  # before training: every pixel once, or headers
     index_cache: str | None = None  # folder of what look-up and check found; None: crispseg in the user's cache folder
     workers: Annotated[int, Field(ge=0)] = 2
+    bands: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = None  # of image files; None: as shown, RGB
+    bit_depth: Annotated[int, Field(ge=1, le=16)] | None = None  # that images use of their samples, such as 12 of 16
+    value_range: tuple[float, float] | None = None  # stored values that are black and white; another bit_depth
+    exif: Literal["apply", "ignore"] | None = None  # orientation of images; None: applied, with a warning
     max_pixels: PositiveInt = 40_000_000  # of one image; larger ones are refused, for small files can hold huge images
     cache: bool = False  # keep decoded images in memory: 4 bytes per pixel of the data set
 
@@ -114,7 +139,16 @@ class DataConfig(_Values):
         low, high = self.scale_range
         if not 0.01 <= low <= high <= 100:
             raise ValueError(f"scale_range is ({low}, {high}); two numbers in ascending order, 0.01 to 100, expected")
+        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
+            raise ValueError(f"value_range is {self.value_range}; black and white, the smaller first, expected")
+        if self.value_range is not None and self.bit_depth is not None:
+            raise ValueError("bit_depth and value_range both say which value is white; keep one")
         return self
+
+    @property
+    def stored_range(self) -> tuple[float, float] | None:
+        """The values that are black and white, by either key."""
+        return self.value_range if self.bit_depth is None else (0.0, float(2**self.bit_depth - 1))
 
 
 class LossConfig(_Values):

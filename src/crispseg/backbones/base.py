@@ -24,8 +24,8 @@ class Backbone(nn.Module, ABC):
     """
 
     info: FeaturesInfo
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
 
     @abstractmethod
     def forward(self, images_normalised: Tensor) -> Features:

@@ -40,6 +40,7 @@ def build_backbone(
     pretrained: bool = False,
     weights: str | Path | None = None,
     padding: Padding = "own",
+    in_channels: int = 3,
 ) -> Backbone:
     """Build a backbone by name.
 
@@ -51,6 +52,7 @@ def build_backbone(
         pretrained: load timm's ImageNet weights (from the Hugging Face Hub, or its cache).
         weights: a file with weights instead; it takes precedence over `pretrained`.
         padding: of a timm model's strided convolutions; see `TimmBackbone`.
+        in_channels: of images; other than 3 for timm models alone.
 
     Returns:
         The backbone, in training mode as modules are when they are built.
@@ -66,8 +68,14 @@ def build_backbone(
     if _backbones.knows(name):
         if padding != "own":
             raise ConfigError(f"backbone {name}: padding is {padding!r}; only timm models take another than 'own'")
+        if in_channels != 3:
+            raise ConfigError(
+                f"backbone {name}: takes 3 channels, not {in_channels} (model.in_channels); name a timm model"
+            )
         return _backbones[name](output_stride, pretrained, weights)
-    return TimmBackbone(name, output_stride, pretrained=pretrained, weights=weights, padding=padding)
+    return TimmBackbone(
+        name, output_stride, pretrained=pretrained, weights=weights, padding=padding, in_channels=in_channels
+    )
 
 
 def list_backbones(pattern: str = "") -> list[str]:

@@ -26,7 +26,7 @@ from torch.nn import functional
 from crispseg.errors import ConfigError
 from crispseg.ops.sizes import divide_up
 
-__all__ = ["FixedPadding", "fix_padding"]
+__all__ = ["FixedPadding", "fix_padding", "input_channels"]
 
 _TRIAL_SIDE = 128  # a multiple of every stride
 
@@ -114,12 +114,22 @@ def _input_strides(net: nn.Module) -> dict[nn.Module, int]:
     parameter = next(net.parameters())
     try:
         with torch.no_grad():
-            net.eval()(torch.zeros(1, 3, _TRIAL_SIDE, _TRIAL_SIDE, device=parameter.device, dtype=parameter.dtype))
+            net.eval()(
+                torch.zeros(
+                    1, input_channels(net), _TRIAL_SIDE, _TRIAL_SIDE, device=parameter.device, dtype=parameter.dtype
+                )
+            )
     finally:
         net.train(was_training)
         for handle in handles:
             handle.remove()
     return strides
+
+
+def input_channels(net: nn.Module) -> int:
+    """How many channels a network's images have, by its first convolution."""
+    first = next((module for module in net.modules() if isinstance(module, nn.Conv2d)), None)
+    return 3 if first is None else first.in_channels
 
 
 def _pair(values: tuple[int, ...]) -> tuple[int, int]:

@@ -23,7 +23,7 @@ from torch.nn import functional
 from crispseg.backbones.author_keys import timm_names
 from crispseg.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone
 from crispseg.backbones.dense_dilation import dilate_densenet
-from crispseg.backbones.same_padding import fix_padding
+from crispseg.backbones.same_padding import fix_padding, input_channels
 from crispseg.backbones.state_files import load_state, read_state
 from crispseg.errors import ConfigError, WeightsError
 from crispseg.ops.sizes import divide_up
@@ -63,6 +63,8 @@ class TimmBackbone(Backbone):
             classifier in it is left out.
         padding: ``"centred"`` lets strided convolutions with one-sided padding begin early and late in turn, so that
             cells look at the middle of what they stand for, to a fifth of a cell.
+        in_channels: of images. Weights for three are adapted as timm does it: added up for one, repeated and scaled for
+            more.
 
     Raises:
         ConfigError: if the name or the stride is unknown, or the model offers no usable feature maps.
@@ -82,6 +84,7 @@ class TimmBackbone(Backbone):
         pretrained: bool = False,
         weights: str | Path | None = None,
         padding: Padding = "own",
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         _check_name(name)
@@ -90,11 +93,11 @@ class TimmBackbone(Backbone):
         if padding not in get_args(Padding):
             raise ConfigError(f"backbone {name}: padding is {padding!r}; one of {get_args(Padding)} expected")
         self.name = name
-        self.net, options = _create(name, output_stride)
+        self.net, options = _create(name, output_stride, in_channels)
         if pretrained and weights is None:
             self.net = _create_pretrained(name, options)
         if weights is not None:
-            _load_weights(self.net, name, weights)
+            _load_weights(self.net, name, weights, in_channels)
         fix_padding(self.net, name, centred=padding == "centred")
         dilate_densenet(self.net, output_stride)
         self.channels_are_last = _format_of(self.net) == "NHWC"
@@ -110,8 +113,8 @@ class TimmBackbone(Backbone):
             pyramid_indices=tuple(range(len(levels)))[-_PYRAMID_LEVELS:],
         )
         trained_with: Any = self.net.pretrained_cfg
-        self.mean = _three(trained_with.get("mean"), IMAGENET_MEAN)
-        self.std = _three(trained_with.get("std"), IMAGENET_STD)
+        self.mean = _per_band(_three(trained_with.get("mean"), IMAGENET_MEAN), in_channels)
+        self.std = _per_band(_three(trained_with.get("std"), IMAGENET_STD), in_channels)
 
     def forward(self, images_normalised: Tensor) -> Features:
         """See `Backbone.forward`."""
@@ -143,7 +146,7 @@ def _check_name(name: str) -> None:
     )
 
 
-def _create(name: str, output_stride: int) -> tuple[nn.Module, dict[str, Any]]:
+def _create(name: str, output_stride: int, in_channels: int) -> tuple[nn.Module, dict[str, Any]]:
     """The model without weights, dilated as near to the wanted stride as timm can, and the options that made it."""
     problem: Exception | None = None
     for stride in (*(s for s in _STRIDES if s >= output_stride), None):
@@ -152,6 +155,8 @@ def _create(name: str, output_stride: int) -> tuple[nn.Module, dict[str, Any]]:
         options: dict[str, Any] = {"dynamic_img_size": True, "strict_img_size": False}
         if stride is not None:
             options["output_stride"] = stride
+        if in_channels != 3:
+            options["in_chans"] = in_channels
         try:
             return _create_accepted(name, options)
         # timm's families refuse a stride in whatever way they fail; the last refusal is the error's cause below.
@@ -188,8 +193,8 @@ def _create_pretrained(name: str, options: dict[str, Any]) -> nn.Module:
     return net
 
 
-def _load_weights(net: nn.Module, name: str, path: str | Path) -> None:
-    own = set(net.state_dict())
+def _load_weights(net: nn.Module, name: str, path: str | Path, in_channels: int) -> None:
+    own = net.state_dict()
     with torch.device("meta"):
         whole = timm.create_model(name, pretrained=False).state_dict()
     state = {}
@@ -201,10 +206,20 @@ def _load_weights(net: nn.Module, name: str, path: str | Path) -> None:
             key = f"{_FLAT_STEM[module]}.{leaf}"
         # timm's feature wrappers flatten the first level ("stages.0" → "stages_0") or put the model one level down.
         names = (key, key.replace(".", "_", 1), f"model.{key}", f"body.{key}")
-        state[next((candidate for candidate in names if candidate in own), key)] = value
+        found = next((candidate for candidate in names if candidate in own), key)
+        state[found] = _adapted(value, own.get(found), in_channels)
     # What the whole classifier has and the features do not (its head, pruned norms and blocks) may stand in the file.
     heads = ("fc.", "head.", "classifier.")
     load_state(net, state, path, lambda key: key in whole or key.startswith(heads))
+
+
+def _adapted(value: Tensor, own: Tensor | None, in_channels: int) -> Tensor:
+    """A first layer's weight for three channels as one for another number, by timm's rule; others as they are."""
+    first = own is not None and value.ndim == own.ndim == 4 and value.shape[1] == 3 and own.shape[1] == in_channels
+    if not first or in_channels == 3:
+        return value
+    adapted: Tensor = timm.models.adapt_input_conv(in_channels, value)
+    return adapted
 
 
 # A deep stem side by side with the stages, as some ImageNet files of deep-stem ResNets have it, in timm's names.
@@ -283,7 +298,7 @@ def _measure(net: Any, name: str, channels_are_last: bool) -> _Measured:
 def _trial(net: nn.Module, size_hw: tuple[int, int], multiple: int, channels_are_last: bool) -> list[Tensor] | None:
     """The maps of a blank image, or None where the model refuses its size."""
     parameter = next(net.parameters())
-    image = torch.zeros(1, 3, *size_hw, device=parameter.device, dtype=parameter.dtype)
+    image = torch.zeros(1, input_channels(net), *size_hw, device=parameter.device, dtype=parameter.dtype)
     try:
         with torch.no_grad():
             maps = _run(net, _pad_to_multiple(image, multiple), channels_are_last)
@@ -297,6 +312,11 @@ def _roles(strides: Sequence[int]) -> tuple[int, tuple[int, ...]]:
     stem = min(range(len(strides)), key=lambda index: strides[index])
     levels = tuple(index for index, stride in enumerate(strides) if stride >= _STEM_STRIDE_BELOW)
     return stem, levels or tuple(range(len(strides)))
+
+
+def _per_band(values: tuple[float, ...], count: int) -> tuple[float, ...]:
+    """Three as they are, and their mean for every one of another number of bands."""
+    return values if count == 3 else (sum(values) / len(values),) * count
 
 
 def _three(values: Any, default: tuple[float, float, float]) -> tuple[float, float, float]:

@@ -13,8 +13,8 @@ from crispseg.bulk.outputs import OUTPUTS, Output
 from crispseg.bulk.record import Record, Stamp, settings_of, stamp_of
 from crispseg.errors import ConfigError, DataError
 from crispseg.inference import Prediction, Predictor
+from crispseg.io.bands import Pixels, read_pixels
 from crispseg.io.files import remove_leftovers
-from crispseg.io.images import read_image
 from crispseg.pictures.colour import Picture
 from crispseg.threads import Workers
 
@@ -161,16 +161,16 @@ def in_threads(
     readable: list[int] = []
     with Workers(THREADS) as readers, Workers(THREADS) as writers:
 
-        def read(position: int) -> tuple[int, Picture | None]:
+        def read(position: int) -> tuple[int, Pixels | None]:
             source = images[position][1]
             stamps[position] = stamp_of(source)  # before it is read: a change that comes later is noticed
             try:
-                return position, read_image(source, predictor.max_pixels)
+                return position, read_pixels(source, predictor.reading, predictor.max_pixels)
             except DataError as error:
                 failures[position] = str(error)
                 return position, None
 
-        def pictures() -> Iterator[Picture]:
+        def pictures() -> Iterator[Pixels]:
             for position, picture in readers.ahead(read, range(len(images)), lambda one: _room(one[1])):
                 if picture is not None:
                     readable.append(position)

@@ -72,6 +72,12 @@ def check(
         print_table(console, _splits_table(report))
     if any(any(split.class_pixels) for split in report.splits):
         print_table(console, _classes_table(report))
+    if report.band_mean:
+        console.print(
+            f"bands, of 1: mean {list(report.band_mean)}, deviation {list(report.band_std)}; fit measures the same "
+            "(model.mean, model.std)",
+            soft_wrap=True,
+        )
     _print_problems(report)
     if report.sound and layout is None and recipe is None:
         drawn = (
@@ -110,7 +116,7 @@ def preview(
     dataset = build_dataset(config, split, augment=True, seed=seed)
     from crispseg.data.plausible import odd_samples
 
-    for odd in odd_samples({split: dataset.source}, dataset.label_space):
+    for odd in odd_samples({split: dataset.source}, dataset.label_space, config.exif):
         print_warning(odd.detail)
     shown = min(count, len(dataset))
     indices = [round(step * (len(dataset) - 1) / max(shown - 1, 1)) for step in range(shown)]
@@ -192,6 +198,7 @@ def _sheet(dataset: SegmentationDataset, indices: list[int]) -> Picture:
     import numpy as np
 
     from crispseg import pictures
+    from crispseg.io.bands import as_picture
 
     space = dataset.label_space
     rows: list[list[Picture]] = []
@@ -199,13 +206,13 @@ def _sheet(dataset: SegmentationDataset, indices: list[int]) -> Picture:
     seen: set[int] = set()
     for index in indices:
         item = dataset[index]
-        image = (item["image"].numpy().transpose(1, 2, 0) * 255).round().astype(np.uint8)
+        image = as_picture((item["image"].numpy().transpose(1, 2, 0) * 255).round().astype(np.uint8))
         labels = item["labels"].numpy()
         seen |= {*np.unique(labels).tolist()}
         stored = dataset.sample(index)
         rows.append(
             [
-                pictures.overlay(stored.image, stored.labels, space.palette),
+                pictures.overlay(as_picture(stored.image), stored.labels, space.palette),
                 image,
                 pictures.overlay(image, labels, space.palette),
                 pictures.boundary_picture(labels),

@@ -146,19 +146,25 @@ def _of_model(
     radii_px: tuple[float, ...] | None,
     recorded: bool,
 ) -> tuple[str, Callable[..., Scores]]:
+    from dataclasses import replace
     from functools import partial
 
     from crispseg.cli.model import open_model
     from crispseg.data.labelled import open_labelled
     from crispseg.data.plausible import odd_samples
+    from crispseg.data.records import FileSource
     from crispseg.evaluation import evaluate as score
     from crispseg.inference import Predictor
     from crispseg.inference.fingerprint import fingerprint
+    from crispseg.inference.images import reading_of
 
     network = open_model(model, computing.device, computing.precision)
     recipe = data_recipe(model, _trained_recipe(model, network), data, layout, overrides)
     dataset = open_labelled(recipe.data, split)
-    for odd in odd_samples({recipe.data.own_split(split): dataset.source}, dataset.label_space):
+    own = reading_of(network)
+    if isinstance(dataset.source, FileSource) and recipe.data.bands is None and recipe.data.stored_range is None:
+        dataset.source.reading = replace(own, upright=dataset.source.reading.upright)  # as the model was trained
+    for odd in odd_samples({recipe.data.own_split(split): dataset.source}, dataset.label_space, recipe.data.exif):
         print_warning(odd.detail)
     options = recipe.evaluate
     predictor = Predictor(

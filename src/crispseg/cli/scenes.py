@@ -25,7 +25,9 @@ def show_scenes(
 ) -> Segmented:
     """Segment scenes behind a progress bar of their rows; the options are those of `crispseg.bulk.segment_scenes`."""
     from crispseg.bulk import segment_scenes
+    from crispseg.inference.images import require_rgb
 
+    require_rgb(predictor.model, "--tiled")
     reached = f"nothing is new in {out}"
 
     with StopSignals(lambda: f"{reached}; the same command goes on from there"), make_progress() as bar:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crispseg.cli.console import make_progress, out_console, print_error
+from crispseg.cli.console import make_progress, out_console, print_error, print_warning
 from crispseg.cli.model import Compile, Device, Precision
 from crispseg.errors import ConfigError
 from crispseg.stopping import StopSignals
@@ -93,6 +93,7 @@ def segment(
     from crispseg.bulk import OnRay, are_videos, choose_scene_maps, collect_images, segment_images, segment_videos
     from crispseg.cli.model import open_model
     from crispseg.cli.scenes import SCENE_WINDOW_HW, parse_bands, refuse_with_tiles, show_scenes
+    from crispseg.data.plausible import odd_files
     from crispseg.inference import Predictor
     from crispseg.io import MAX_PIXELS
 
@@ -131,6 +132,9 @@ def segment(
         targets = _without_existing(targets, out, outputs)
 
     predictor = make_predictor()
+    if not of_videos:
+        for odd in odd_files(list(targets.values()), predictor.reading):
+            print_warning(odd.detail)
     engine = OnRay(make_predictor) if ray else None
     spoken: dict[Path, str] = {}  # of each video
     reached = f"nothing is new in {out}"

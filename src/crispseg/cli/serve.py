@@ -47,6 +47,7 @@ def serve(
     """
     from crispseg.extras import needed
     from crispseg.inference import Predictor
+    from crispseg.inference.images import require_rgb
 
     for module in ("fastapi", "uvicorn", "python_multipart"):
         needed(module, "serve", "serving")
@@ -58,6 +59,8 @@ def serve(
         name: Predictor(open_model(path, device, precision), window_hw=window, precision=precision)
         for name, path in named_models(models).items()
     }
+    for predictor in predictors.values():
+        require_rgb(predictor.model, "serve")
 
     def say(address: str, is_open: bool) -> None:
         out_console().print(f"serving {', '.join(predictors)} at {address} (Ctrl-C ends it)", soft_wrap=True)

@@ -21,9 +21,17 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.config import DataConfig
+from crispseg.data.band_values import measured_bands
 from crispseg.data.fingerprint import fingerprint, found_once
 from crispseg.data.layouts import open_layout, split_parts
-from crispseg.data.plausible import RawPixels, odd_values, sampled_values
+from crispseg.data.plausible import (
+    RawPixels,
+    look_at_heads,
+    look_at_values,
+    odd_values,
+    sampled_values,
+    turned_pairs,
+)
 from crispseg.data.problems import Problem, problems_in_words
 from crispseg.data.records import (
     FileSource,
@@ -47,9 +55,11 @@ from crispseg.data.report import (
     Tally,
 )
 from crispseg.errors import DataError
-from crispseg.io import image_size_hw, read_image
+from crispseg.io.bands import AS_SHOWN, as_picture
 from crispseg.labels import LabelSpace
 from crispseg.plausibility import Oddity
+from crispseg.plausibility.images import Seen, odd_crop, odd_images, odd_orientation
+from crispseg.plausibility.likeness import Small, odd_likeness, small_version
 from crispseg.threads import Workers
 from crispseg.wording import some
 
@@ -59,7 +69,7 @@ Progress = Callable[[int, int], object]
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 2  # of what is looked at; goes into the fingerprint
+_FORMAT = 3  # of what is looked at; goes into the fingerprint
 
 
 def data_check(
@@ -71,7 +81,7 @@ def data_check(
 ) -> DataReport:
     """Read every image and label file of a data set, count what is in them, and list all that is wrong.
 
-    Memory does not grow with the data set but for a few hundred bytes an image.
+    Memory does not grow with the data set but for two kilobytes an image.
 
     Args:
         config: a recipe's ``data`` section.
@@ -89,11 +99,14 @@ def data_check(
         (True, [('train', 2, (32, 48)), ('val', 1, (32, 48))])
     """
     opened = _open(config, _parts(splits or (config.train_split, config.val_split)))
-    found = _look_at(opened, True, threads, progress)
+    found = _look_at(opened, config, True, threads, progress)
     table = opened.label_space
     name = None if table is None else table.name
+    bands: tuple[tuple[float, ...], ...] = ((), ())
+    if config.bands is not None and not found.problems:
+        bands = measured_bands(next(iter(opened.sources.values())))
     return DataReport(
-        config.layout, config.root, name, opened.class_names, found.reports, found.problems, found.warnings
+        config.layout, config.root, name, opened.class_names, found.reports, found.problems, found.warnings, *bands
     )
 
 
@@ -138,7 +151,7 @@ def require_sound(config: DataConfig, *, threads: int | None = None, progress: P
     def look() -> str:
         if decode:
             logger.info("checking %d files once; data.check=headers skips it", len(files))
-        _, problems, warnings = _look_at(opened, decode, threads, progress)
+        _, problems, warnings = _look_at(opened, config, decode, threads, progress)
         if problems:
             if len(problems) == 1:
                 raise DataError(problems[0].detail)
@@ -150,7 +163,8 @@ def require_sound(config: DataConfig, *, threads: int | None = None, progress: P
         _repeat_warnings(look())
         return
     table = opened.label_space and opened.label_space.to_dict()
-    name = f"data-check-{fingerprint(files, _FORMAT, config.layout, table, _how(opened.sources))}.txt"
+    ways = (config.bands, config.stored_range, config.exif, config.crop_hw, config.scale_range)
+    name = f"data-check-{fingerprint(files, _FORMAT, ways, config.layout, table, _how(opened.sources))}.txt"
     _repeat_warnings(
         found_once(name, config.index_cache, "the result of the data check", find=look, read=_read, write=_write)
     )
@@ -236,9 +250,12 @@ class _Found(NamedTuple):
     warnings: tuple[Problem, ...]
 
 
-def _look_at(opened: _Opened, decode: bool, threads: int | None, progress: Progress | None) -> _Found:
+def _look_at(
+    opened: _Opened, config: DataConfig, decode: bool, threads: int | None, progress: Progress | None
+) -> _Found:
     problems = list(opened.problems)
     raw_pixels: dict[str, Counter[int]] = {}
+    small: dict[str, dict[int, Small]] = {}
     first_seen: dict[bytes, tuple[str, str]] = {}  # digest of the pixels → split and sample
     reports = []
     total, done = sum(len(source.names) for source in opened.sources.values()), 0
@@ -251,6 +268,8 @@ def _look_at(opened: _Opened, decode: bool, threads: int | None, progress: Progr
                 earlier_split, earlier = first_seen.setdefault(finding.digest, (split, sample))
                 if earlier_split != split:
                     problems.append(_shared(split, sample, earlier_split, earlier))
+                elif finding.small is not None:
+                    small.setdefault(split, {})[index] = finding.small
             done += 1
             if progress is not None:
                 progress(done, total)
@@ -259,10 +278,37 @@ def _look_at(opened: _Opened, decode: bool, threads: int | None, progress: Progr
         raw_pixels[split] = tally.raw_pixels
     if not decode:
         problems += _shared_by_name(opened.sources)
-    odd = _odd_labels(opened, raw_pixels if decode else None, {problem.kind for problem in problems})
+    wrong = {problem.kind for problem in problems}
+    odd = _odd_labels(opened, raw_pixels if decode else None, wrong)
+    odd += _odd_images(opened, config, small, reports)
     problems += [Problem(found.kind, "", found.detail) for found in odd if found.refuses]
     warnings = tuple(Problem(found.kind, "", found.detail) for found in odd if not found.refuses)
     return _Found(tuple(reports), tuple(sorted(problems, key=lambda problem: KINDS.index(problem.kind))), warnings)
+
+
+def _odd_images(
+    opened: _Opened, config: DataConfig, small: Mapping[str, Mapping[int, Small]], reports: Sequence[SplitReport]
+) -> list[Oddity]:
+    """What the image files say: the heads of all, the values of a few, and what splits have in common."""
+    seen, orientations = Seen(), {}
+    found: list[Oddity] = []
+    of_files = {split: source for split, source in opened.sources.items() if isinstance(source, FileSource)}
+    for source in of_files.values():
+        paths = [record.image for record in source.records]
+        look_at_heads(seen, paths)
+        orientations.update(turned_pairs(seen, source.records))
+        look_at_values(seen, paths)
+    reading = next((source.reading for source in of_files.values()), AS_SHOWN)
+    found += [*odd_images(seen, reading), *odd_orientation(orientations, config.exif)]
+    named = [
+        (split, [source.names[index] for index in small.get(split, {})], [*small.get(split, {}).values()])
+        for split, source in of_files.items()
+    ]
+    for later in named[1:]:
+        found += odd_likeness(named[0], later)
+    if of_files and reports:
+        found += odd_crop(reports[0].median_hw, config.crop_hw, config.scale_range[0])
+    return found
 
 
 def _odd_labels(opened: _Opened, raw_pixels: RawPixels | None, wrong: set[str]) -> list[Oddity]:
@@ -297,7 +343,8 @@ def _inspect(source: SampleSource, index: int, decode: bool) -> Finding:
     except DataError as error:
         return _refused(source, index, decode, error)
     digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16, key=repr(image.shape).encode()).digest()
-    return Finding(size_hw, id_pixels=id_pixels, digest=digest, raw_pixels=raw_pixels)
+    small = small_version(as_picture(image))
+    return Finding(size_hw, id_pixels=id_pixels, digest=digest, raw_pixels=raw_pixels, small=small)
 
 
 def _by_train_id(
@@ -316,9 +363,8 @@ def _refused(source: SampleSource, index: int, decode: bool, first: DataError) -
     """All that is wrong with a sample: reading both files stops at the first fault, so each is read alone as well."""
     errors = [first]
     if isinstance(source, FileSource):
-        image, most = source.records[index].image, source.max_pixels
         alone = (
-            _error(lambda: image_size_hw(image, most), lambda: read_image(image, most) if decode else None),
+            _error(lambda: source.image_size_hw(index), lambda: source.image(index) if decode else None),
             _error(lambda: source.labels_size_hw(index), lambda: source.labels(index) if decode else None),
         )
         of_pair = [first] if isinstance(first, SizesDifferError) else []

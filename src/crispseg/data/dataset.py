@@ -20,6 +20,7 @@ from crispseg.data.records import Sample, SampleSource
 from crispseg.data.transforms import JointTransform
 from crispseg.data.workers import data_worker
 from crispseg.errors import DataError
+from crispseg.io.bands import AS_SHOWN, full_value
 from crispseg.labels import LabelSpace
 from crispseg.labels import label_space as load_label_space
 from crispseg.ops.directions import inward_directions
@@ -31,7 +32,7 @@ class Item(TypedDict):
     """What a data set gives to a loader.
 
     Keys:
-        image: (3, H, W) float32 RGB in [0, 1].
+        image: (3, H, W) float32 RGB in [0, 1], or (C, H, W) of other bands.
         labels: (H, W) int64 train ids, 255 = ignore.
         name: of the sample.
     """
@@ -105,9 +106,11 @@ class SegmentationDataset(Dataset[Item]):
             image, labels = self.transform(image, labels, rng)
         if self._relabel is not None:
             labels = self._relabel(labels)
-        channels_first = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        channels_first = np.ascontiguousarray(image.transpose(2, 0, 1))
+        if channels_first.dtype != np.uint8:  # PyTorch knows little of uint16
+            channels_first = channels_first.astype(np.float32)
         return Item(
-            image=channels_first.to(torch.float32).div_(255),
+            image=torch.from_numpy(channels_first).to(torch.float32).div_(full_value(image)),
             labels=torch.from_numpy(np.ascontiguousarray(labels)).to(torch.int64),
             name=name,
         )
@@ -209,8 +212,16 @@ class _SampleCache:
         self._source = source
         sizes = np.array([source.size_hw(index) for index in range(len(source.names))], dtype=np.int64).reshape(-1, 2)
         self._sizes = sizes
-        self._ends = np.cumsum(sizes[:, 0] * sizes[:, 1] * 4)
+        others = len(sizes) and getattr(source, "reading", AS_SHOWN) != AS_SHOWN
+        first = source.sample(0).image if others else np.zeros((1, 1, 3), np.uint8)
+        self._dtype, self._channels = first.dtype, first.shape[2]
+        self._ends = np.cumsum(sizes[:, 0] * sizes[:, 1] * (self._image_bytes + 1))
         self._allocate()
+
+    @property
+    def _image_bytes(self) -> int:
+        """Of a pixel, beside that of its label."""
+        return int(self._channels * self._dtype.itemsize)
 
     def _allocate(self) -> None:
         total, count = int(self._ends[-1]) if len(self._ends) else 0, len(self._ends)
@@ -220,17 +231,23 @@ class _SampleCache:
     def sample(self, index: int) -> Sample:
         height, width = (int(v) for v in self._sizes[index])
         end, pixels = int(self._ends[index]), height * width
-        image = self._bytes[end - 4 * pixels : end - pixels].reshape(height, width, 3)
+        start = end - (self._image_bytes + 1) * pixels
+        image = self._bytes[start : end - pixels].view(self._dtype).reshape(height, width, self._channels)
         labels = self._bytes[end - pixels : end].reshape(height, width)
         if not self._filled[index]:
             read = self._source.sample(index)
+            if (read.image.dtype, read.image.shape[2]) != (self._dtype, self._channels):
+                raise DataError(
+                    f"{read.name}: {read.image.dtype} of {read.image.shape[2]} bands found, {self._dtype} of "
+                    f"{self._channels} as in the first image expected; leave data.cache off"
+                )
             image[...], labels[...] = read.image, read.labels
             self._filled[index] = 1
         # Copies, so that nobody who draws on a sample changes the next epoch.
         return Sample(image.copy(), labels.copy(), self._source.names[index])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_source": self._source, "_sizes": self._sizes, "_ends": self._ends}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_bytes", "_filled")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

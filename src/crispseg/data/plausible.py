@@ -3,32 +3,120 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
-from crispseg.data.records import FileSource, SampleSource, pixels_by_value
-from crispseg.errors import DataError
+import numpy as np
+
+from crispseg.data.records import FileSource, Record, SampleSource, pixels_by_value
+from crispseg.errors import ConfigError, DataError
+from crispseg.io.bands import AS_SHOWN, Reading, stored_bands
+from crispseg.io.facts import image_facts
+from crispseg.io.images import says_transparency
 from crispseg.labels import LabelSpace
 from crispseg.plausibility import Oddity
+from crispseg.plausibility.images import Seen, odd_images, odd_orientation
 from crispseg.plausibility.label_values import LABEL_VALUES, meant_ids, odd_labels
 
-__all__ = ["SAMPLED", "RawPixels", "evenly", "odd_samples", "odd_values", "sampled_values"]
+__all__ = [
+    "DECODED",
+    "HEADERS",
+    "SAMPLED",
+    "RawPixels",
+    "evenly",
+    "look_at_heads",
+    "look_at_values",
+    "odd_files",
+    "odd_samples",
+    "odd_values",
+    "sampled_values",
+    "turned_pairs",
+]
 
 RawPixels = Mapping[str, Mapping[int, int]]
 """Of each split, pixels by raw value."""
 
 SAMPLED = 16
-"""Files of a split that are looked at where not all are."""
+"""Label files of a split that are read where not all are."""
+
+HEADERS = 200
+"""Images whose heads are read where not all are."""
+
+DECODED = 4
+"""Images that are decoded only to see the range of their values."""
 
 
-def odd_samples(sources: Mapping[str, SampleSource], space: LabelSpace) -> list[Oddity]:
+def odd_samples(sources: Mapping[str, SampleSource], space: LabelSpace, exif: str | None = None) -> list[Oddity]:
     """What looks odd about a few files of every split.
 
     Args:
         sources: by split.
         space: the table of their labels.
+        exif: ``data.exif``.
     """
-    return odd_values(sampled_values(sources), space)
+    of_files = {split: source for split, source in sources.items() if isinstance(source, FileSource)}
+    seen, orientations = Seen(), {}
+    for source in of_files.values():
+        chosen = [source.records[index] for index in evenly(len(source.records), HEADERS)]
+        look_at_heads(seen, [record.image for record in chosen])
+        orientations.update(turned_pairs(seen, chosen))
+        look_at_values(seen, [record.image for record in chosen])
+    reading = next((source.reading for source in of_files.values()), AS_SHOWN)
+    of_images = [*odd_images(seen, reading), *odd_orientation(orientations, exif)]
+    return [*of_images, *odd_values(sampled_values(sources), space)]
+
+
+def odd_files(paths: Sequence[Path], reading: Reading = AS_SHOWN) -> list[Oddity]:
+    """What looks odd about images without labels; a few of them are looked at.
+
+    Args:
+        paths: of image files.
+        reading: how they are read.
+    """
+    seen = Seen()
+    chosen = [paths[index] for index in evenly(len(paths), HEADERS)]
+    look_at_heads(seen, chosen)
+    look_at_values(seen, chosen)
+    return odd_images(seen, reading)
+
+
+def look_at_heads(seen: Seen, paths: Iterable[Path]) -> None:
+    """Add what the heads of image files say; what is broken is left to others to say."""
+    for path in paths:
+        with suppress(DataError):
+            seen.facts[str(path)] = image_facts(path)
+
+
+def turned_pairs(seen: Seen, records: Iterable[Record]) -> dict[str, tuple[int, int]]:
+    """Orientations of image and mask, by the image's name, of those images that are turned."""
+    found = {}
+    for record in records:
+        facts = seen.facts.get(str(record.image))
+        if facts is not None and facts.orientation != 1:
+            mask = 1
+            with suppress(DataError):
+                mask = image_facts(record.labels).orientation
+            found[str(record.image)] = (facts.orientation, mask)
+    return found
+
+
+def look_at_values(seen: Seen, paths: Sequence[Path]) -> None:
+    """Decode a few of the images whose heads were seen, for the range of their values and their transparency."""
+    known = [path for path in paths if str(path) in seen.facts]
+    plain = [path for path in known if not seen.facts[str(path)].has_palette and not seen.facts[str(path)].floats]
+    clear = [path for path in known if seen.facts[str(path)].alpha and seen.facts[str(path)].bands in (2, 4)]
+    chosen = {several[index]: None for several in (plain, clear) for index in evenly(len(several), DECODED)}
+    for path in chosen:
+        facts = seen.facts[str(path)]
+        with suppress(DataError, ConfigError):  # said where they are read
+            bands = stored_bands(path, facts)
+            if facts.alpha and bands.shape[2] in (2, 4) and bands.dtype == np.uint8:
+                alpha, bands = bands[..., -1], bands[..., :-1]
+                if (alpha != 255).any():
+                    seen.half_clear[str(path)] = facts.format != "TIFF" or says_transparency(alpha)
+            if bands.size and bands.dtype.kind == "u" and path in plain:
+                seen.highest[str(path)] = int(bands.max())
 
 
 def odd_values(raw_pixels: RawPixels, space: LabelSpace) -> list[Oddity]:

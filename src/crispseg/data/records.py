@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 from crispseg.data.label_files import PNG_FORMAT, LabelFormat
 from crispseg.errors import DataError
-from crispseg.io import MAX_PIXELS, image_size_hw, read_image
+from crispseg.io import MAX_PIXELS
+from crispseg.io.bands import AS_SHOWN, Pixels, pixels_size_hw, read_pixels
+from crispseg.io.facts import image_facts
 from crispseg.labels import IGNORE_INDEX, LabelSpace
 from crispseg.wording import some
 
@@ -33,12 +35,12 @@ class Sample(NamedTuple):
     """One image and its labels, before tensors.
 
     Attributes:
-        image: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB; or (H, W, C) uint8 or uint16 of the bands that were asked for, 65535 being 1.
         labels: (H, W) uint8 train ids, 255 = ignore.
         name: without folder and suffix.
     """
 
-    image: npt.NDArray[np.uint8]
+    image: Pixels
     labels: npt.NDArray[np.uint8]
     name: str
 
@@ -114,12 +116,13 @@ class FileSource:
         self.label_space = label_space
         self.label_format = label_format
         self.max_pixels = max_pixels
+        self.reading = AS_SHOWN
         self.names = [record.name for record in self.records]
         self.how = label_format.how
 
     def size_hw(self, index: int) -> tuple[int, int]:
         """From the image's header."""
-        return image_size_hw(self.records[index].image, self.max_pixels)
+        return self.image_size_hw(index)
 
     def sample(self, index: int) -> Sample:
         """Read both files.
@@ -131,17 +134,25 @@ class FileSource:
         record = self.records[index]
         return Sample(image, train_ids(raw, self.label_space, str(record.labels)), record.name)
 
-    def raw_sample(self, index: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
+    def raw_sample(self, index: int) -> tuple[Pixels, npt.NDArray[np.uint16]]:
         """Image and raw ids, before the table is asked.
 
         Raises:
             DataError: if a file is broken, or their sizes differ.
         """
         record = self.records[index]
-        image = read_image(record.image, self.max_pixels)
+        image = self.image(index)
         raw = self._read(record)
         _check_sizes(record, (image.shape[0], image.shape[1]), (raw.shape[0], raw.shape[1]))
         return image, raw
+
+    def image(self, index: int) -> Pixels:
+        """(H, W, C) of the image file alone."""
+        return read_pixels(self.records[index].image, self.reading, self.max_pixels)
+
+    def image_size_hw(self, index: int) -> tuple[int, int]:
+        """Height and width of the image, from the head of its file."""
+        return pixels_size_hw(self.records[index].image, self.reading, self.max_pixels)
 
     def raw_labels(self, index: int) -> npt.NDArray[np.uint16]:
         """(H, W) raw ids of the label file alone."""
@@ -184,7 +195,7 @@ class FileSource:
             DataError: if one is missing or no image, or their sizes differ.
         """
         record = self.records[index]
-        size_hw = image_size_hw(record.image, self.max_pixels)
+        size_hw = self.image_size_hw(index)
         _check_sizes(record, size_hw, self.labels_size_hw(index))
         return size_hw
 
@@ -239,8 +250,21 @@ def _check_sizes(record: Record, image_hw: tuple[int, int], labels_hw: tuple[int
     if image_hw != labels_hw:
         raise SizesDifferError(
             f"{record.labels}: labels are {labels_hw[0]}×{labels_hw[1]} (height×width), their image {record.image} "
-            f"is {image_hw[0]}×{image_hw[1]}; both must have one size"
+            f"is {image_hw[0]}×{image_hw[1]}; both must have one size{_by_turning(record, image_hw, labels_hw)}"
         )
+
+
+def _by_turning(record: Record, image_hw: tuple[int, int], labels_hw: tuple[int, int]) -> str:
+    """What to do where the image's orientation (EXIF) is all that the sizes differ by."""
+    if image_hw != labels_hw[::-1]:
+        return ""
+    orientation = image_facts(record.image).orientation
+    if orientation not in (5, 6, 7, 8):
+        return ""
+    return (
+        f": EXIF orientation {orientation} of the image turns it, and the mask fits it the other way; say "
+        "data.exif=ignore if masks fit the pixels as stored, or data.exif=apply if they fit what viewers show"
+    )
 
 
 def _ranges(values: Sequence[int]) -> str:

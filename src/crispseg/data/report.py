@@ -81,6 +81,8 @@ class DataReport:
         splits: one report each.
         problems: everything that is wrong; empty for a sound data set.
         warnings: what is possible and yet looks as if something else was meant.
+        band_mean: of each band of the first split's images, of 1, where ``data.bands`` names bands.
+        band_std: their deviation.
     """
 
     layout: str
@@ -90,6 +92,8 @@ class DataReport:
     splits: tuple[SplitReport, ...]
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...] = ()
+    band_mean: tuple[float, ...] = ()
+    band_std: tuple[float, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -122,6 +126,7 @@ class Finding:
         unknown_ids: pixels by raw id outside the table.
         id_pixels: (256,) pixels by train id; None if nothing was decoded.
         raw_pixels: pixels by raw id; empty for what does not come from files.
+        small: the image as 32×32 px of grey.
         digest: of the image's pixels.
     """
 
@@ -131,6 +136,7 @@ class Finding:
     id_pixels: npt.NDArray[np.int64] | None = None
     digest: bytes | None = None
     raw_pixels: dict[int, int] = field(default_factory=dict)
+    small: npt.NDArray[np.uint8] | None = None
 
 
 class Tally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ __all__ = [
     "shift_colours",
 ]
 
-UInt8 = npt.NDArray[np.uint8]
+UInt8 = npt.NDArray[Any]  # images of 16 bits are uint16
 
 # ImageNet's mean colour: after a model's normalisation the padding is about zero.
 _FILL_RGB = (124, 116, 104)
@@ -63,7 +64,7 @@ class JointTransform:
         """Vary one sample.
 
         Args:
-            image: (H, W, 3) uint8 RGB; not changed.
+            image: (H, W, 3) uint8 RGB, or (H, W, C) uint8 or uint16; not changed.
             labels: (H, W) uint8 train ids; not changed.
             rng: draws every choice.
             centre_px: row and column to crop around; None: a random place.
@@ -71,6 +72,7 @@ class JointTransform:
         Returns:
             Image (h, w, 3) and labels (h, w) with (h, w) = `crop_hw`.
         """
+        bands = image.shape[2]
         scale = rng.uniform(*self.scale_range)
         if self.rotate_degrees:
             degrees = rng.uniform(-self.rotate_degrees, self.rotate_degrees)
@@ -84,12 +86,17 @@ class JointTransform:
         if self.jitter or self.hue_jitter:
             brightness, contrast, saturation = rng.uniform(1 - self.jitter, 1 + self.jitter, 3)
             turn = rng.uniform(-self.hue_jitter, self.hue_jitter)
-            image = jitter_colours(image, brightness, contrast, saturation, turn)
+            if bands == 3:
+                image = jitter_colours(image, brightness, contrast, saturation, turn)
+            else:
+                image = jitter_bands(image, brightness, contrast)
         if self.colour_shift:
-            image = shift_colours(image, rng.uniform(-self.colour_shift, self.colour_shift, 3))
+            shift = np.asarray(rng.uniform(-self.colour_shift, self.colour_shift, bands))
+            shifted = shift_colours if image.dtype == np.uint8 and bands == 3 else shift_bands
+            image = shifted(image, shift)
         if rng.random() < self.blur_probability:
             image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.15, 1.3))
-        return image, labels
+        return image.reshape(*labels.shape, bands), labels  # OpenCV leaves out the axis of a single band
 
 
 def random_crop(
@@ -106,7 +113,7 @@ def random_crop(
     pixel near the image's frame is moved into the image.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: (H, W, C) uint8 or uint16.
         labels: (H, W) uint8.
         crop_hw: the size that comes out.
         scale: output pixels per input pixel.
@@ -125,7 +132,7 @@ def random_crop(
     labels = labels[top : top + rows, left : left + columns]
     if pad_top or pad_bottom or pad_left or pad_right:
         pads = (pad_top, pad_bottom, pad_left, pad_right)
-        image = cv2.copyMakeBorder(image, *pads, cv2.BORDER_CONSTANT, value=_FILL_RGB)
+        image = _padded(image, *pads)
         labels = cv2.copyMakeBorder(labels, *pads, cv2.BORDER_CONSTANT, value=IGNORE_INDEX)
     if (window_h, window_w) != crop_hw:
         size_wh = (crop_hw[1], crop_hw[0])
@@ -167,9 +174,54 @@ def rotated_centre(image: UInt8, labels: UInt8, size_hw: tuple[int, int], degree
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
     turn[:, 2] += (size_hw[1] - width) / 2, (size_hw[0] - height) / 2  # from centre to centre
     size_wh = (size_hw[1], size_hw[0])
-    turned = cv2.warpAffine(image, turn, size_wh, flags=cv2.INTER_LINEAR, borderValue=_FILL_RGB)
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        turned = cv2.warpAffine(image, turn, size_wh, flags=cv2.INTER_LINEAR, borderValue=_FILL_RGB)
+    else:  # the window is full but for rounding
+        turned = cv2.warpAffine(image, turn, size_wh, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     turned_labels = cv2.warpAffine(labels, turn, size_wh, flags=cv2.INTER_NEAREST, borderValue=IGNORE_INDEX)
     return turned, turned_labels
+
+
+def _padded(image: UInt8, top: int, bottom: int, left: int, right: int) -> UInt8:
+    """RGB continued by ImageNet's mean colour, other bands each by its mean here."""
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        continued: UInt8 = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=_FILL_RGB)
+        return continued
+    height, width, bands = image.shape
+    padded: UInt8 = np.empty((top + height + bottom, left + width + right, bands), image.dtype)
+    padded[...] = image.mean(axis=(0, 1)).astype(image.dtype)
+    padded[top : top + height, left : left + width] = image
+    return padded
+
+
+def jitter_bands(image: UInt8, brightness: float, contrast: float) -> UInt8:
+    """Change brightness, and contrast about the image's mean, of bands that are no colours.
+
+    Args:
+        image: (H, W, C) uint8 or uint16.
+        brightness: factor of every value.
+        contrast: factor of the distance from the image's mean.
+
+    Returns:
+        The same type and shape, clipped.
+    """
+    values = image.astype(np.float32) * (brightness * contrast) + (1 - contrast) * brightness * image.mean()
+    return _clipped(values, image)
+
+
+def shift_bands(image: UInt8, shift: npt.NDArray[np.float64]) -> UInt8:
+    """Add a value to each band.
+
+    Args:
+        image: (H, W, C) uint8 or uint16.
+        shift: (C,), of 255.
+    """
+    return _clipped(image + shift * (np.iinfo(image.dtype).max / 255), image)
+
+
+def _clipped(values: npt.NDArray[Any], like: UInt8) -> UInt8:
+    clipped: UInt8 = np.rint(values).clip(0, np.iinfo(like.dtype).max).astype(like.dtype)
+    return clipped
 
 
 def jitter_colours(image: UInt8, brightness: float, contrast: float, saturation: float, hue_turn: float) -> UInt8:

@@ -24,6 +24,7 @@ from crispseg.evaluation.records import ImageRecord, Settings, score_image
 from crispseg.evaluation.scores import Scores
 from crispseg.evaluation.totals import Totals
 from crispseg.io import MAX_PIXELS, atomic_write
+from crispseg.io.bands import as_picture
 from crispseg.io.files import remove_leftovers
 from crispseg.labels import LabelSpace
 from crispseg.labels import label_space as load_label_space
@@ -345,12 +346,12 @@ class _PredictedSet:
             return lambda: (None, None)
         predicted = self._predictor(image).labels
         # Several wait for a thread: images, which are large, only where somebody looks at them.
-        example = Example(image if self._watched else None, predicted, labels)
+        example = Example(as_picture(image) if self._watched else None, predicted, labels)
         return lambda: (score_image(predicted, labels, self._settings, name), example)
 
     def example(self, name: str) -> Example:
         image, labels, _ = self._dataset.sample(list(self.names).index(name))
-        return Example(image, self._predictor(image).labels, labels)
+        return Example(as_picture(image), self._predictor(image).labels, labels)
 
 
 def _check_options(out: str | os.PathLike[str] | None, resume: bool, workers: int | None, absent: Absent) -> None:

@@ -14,6 +14,7 @@ from crispseg.explanation.looks import AnyModel, Look, look
 from crispseg.explanation.subject import Options, Subject, check_labels
 from crispseg.inference import ExportedModel
 from crispseg.inference.exported import is_exported
+from crispseg.inference.images import require_rgb
 from crispseg.io import MAX_PIXELS, read_image
 from crispseg.pictures.colour import Picture
 from crispseg.pictures.drawing import Drawing
@@ -92,6 +93,8 @@ def draw_explanation(
 
 def look_at(models: Mapping[str, AnyModel], image: Picture, *, close_gates: bool) -> dict[str, Look]:
     """Let each model look at an image; gates are closed in the first alone."""
+    for model in models.values():
+        require_rgb(model, "explain")
     return {
         title: look(model, image, close_gates=close_gates and position == 0)
         for position, (title, model) in enumerate(models.items())

@@ -96,6 +96,11 @@ def export_model(
         needed("openvino", "openvino", "exporting to OpenVINO")
     if int8 is not None and kind not in _GRAPH_WRITERS:
         raise ConfigError(f"{target}: {kind} files are in float only; for 8 bits write .onnx or .xml")
+    if model.config.image_channels != 3:
+        raise ConfigError(
+            f"{target}: the model takes images of {model.config.image_channels} bands, and exported files take three "
+            "so far; use the model folder"
+        )
     chosen = chosen_outputs(model, outputs)
     export_card = ExportCard(chosen, model.label_space, SMALLEST_SIDE, card or {})
     with _in_evaluation(model), tempfile.TemporaryDirectory(prefix="crispseg-export-") as folder:

@@ -16,9 +16,10 @@ from crispseg.config import MAX_SCALE
 from crispseg.errors import ConfigError, DataError, WeightsError
 from crispseg.inference.backends import backend_of
 from crispseg.inference.exported import ExportedModel, is_exported
-from crispseg.inference.images import AnyImage, AnyPixels, InputImage, to_input
+from crispseg.inference.images import AnyImage, AnyPixels, InputImage, reading_of, to_input
 from crispseg.inference.looks import Looks, Read
 from crispseg.inference.prediction import Prediction
+from crispseg.io.bands import Reading
 from crispseg.io.images import MAX_PIXELS
 from crispseg.labels import LabelSpace
 from crispseg.ops.arrays import to_array
@@ -143,6 +144,11 @@ class Predictor:
         return self._label_space
 
     @property
+    def reading(self) -> Reading:
+        """How image files become the model's input."""
+        return reading_of(self.model)
+
+    @property
     def device(self) -> torch.device | str:
         """Where images are sent: as given, or where the model is now."""
         device: torch.device | str = self._backend.device
@@ -169,7 +175,7 @@ class Predictor:
             ConfigError: if there is no label table, or the model's output does not fit it or the contract.
             WeightsError: if the model's output is not finite.
         """
-        return self._predictions([to_input(image, self.max_pixels)])[0]
+        return self._predictions([to_input(image, self.max_pixels, self.reading)])[0]
 
     def predict_many(
         self,
@@ -209,7 +215,7 @@ class Predictor:
         waiting: list[tuple[int, InputImage]] = []
         for position, image in enumerate(images):
             try:
-                one = to_input(image, self.max_pixels)
+                one = to_input(image, self.max_pixels, self.reading)
             except (DataError, OSError) as error:
                 if on_error is None:
                     yield from self._of_waiting(waiting, on_error)
@@ -281,7 +287,7 @@ class Predictor:
             raise ConfigError(f"scales is {self.scales}; rows of an image can be finished at scale 1.0 alone")
 
         def part(top: int, left: int, height: int, width: int) -> Any:
-            found = to_input(read(top, left, height, width), self.max_pixels)
+            found = to_input(read(top, left, height, width), self.max_pixels, self.reading)
             if found.picture.shape[:2] != (height, width):
                 raise DataError(
                     f"{found.picture.shape[0]}×{found.picture.shape[1]} pixels were read at row {top}, column {left}; "
@@ -371,7 +377,12 @@ class Predictor:
             DataError: if the images are of another form.
             ConfigError: if the model's output does not keep the contract.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or not _is_floating(images) or 0 in images.shape:
+        if (
+            images.ndim != 4
+            or images.shape[1] != self.reading.channels
+            or not _is_floating(images)
+            or 0 in images.shape
+        ):
             raise DataError(
                 f"images are {images.dtype} {tuple(images.shape)}; floats (N, 3, H, W), none of them 0, expected"
             )

@@ -36,10 +36,15 @@ __all__ = [
     "NotAnImage",
     "TooManyPixels",
     "encode_png",
+    "image_format",
     "image_size_hw",
     "is_turned",
     "name_of",
+    "opened_image",
+    "pillow_as_rgb",
     "read_image",
+    "says_transparency",
+    "stored_again",
     "write_png",
 ]
 
@@ -81,16 +86,18 @@ ImageSource: TypeAlias = "str | os.PathLike[str] | ImageBytes"
 _Opened: TypeAlias = BufferedReader | BytesIO
 
 
-def read_image(path: ImageSource, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
+def read_image(path: ImageSource, max_pixels: int = MAX_PIXELS, *, upright: bool = True) -> npt.NDArray[np.uint8]:
     """Read any common image file as RGB.
 
     Grey becomes three equal channels, palettes are looked up, 16-bit values are scaled to 8 bits, CMYK is converted,
     transparency is laid over white, and EXIF orientation is applied, so the array is what a viewer shows. An
-    animation gives its first frame.
+    animation gives its first frame, a TIFF of several pages its first page, and of many bands the first three. In a
+    TIFF a fourth band is transparency if nearly all of it is clear or opaque, and left out otherwise.
 
     Args:
         path: of a PNG, JPEG, TIFF, BMP, WebP or GIF file, whatever its name ends in; or its content.
         max_pixels: what the file may hold; more is refused before it is decoded.
+        upright: whether EXIF orientation is applied.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -102,8 +109,9 @@ def read_image(path: ImageSource, max_pixels: int = MAX_PIXELS) -> npt.NDArray[n
     with _file(path, "image") as file, _image(file, path, max_pixels) as image:
         if image.format == "PNG" and (plain := _plain_pixels(file, image)) is not None:
             return plain
+        orientation = _orientation(image)
         image.load()
-        return _as_rgb(image, path)
+        return _as_rgb(image if upright else stored_again(image, orientation), path, upright=upright)
 
 
 def pillow_as_rgb(image: Image.Image, name: str = "the image") -> npt.NDArray[np.uint8]:
@@ -126,17 +134,53 @@ def pillow_as_rgb(image: Image.Image, name: str = "the image") -> npt.NDArray[np
     return _as_rgb(image, name)
 
 
-def _as_rgb(image: Image.Image, path: ImageSource) -> npt.NDArray[np.uint8]:
+def _as_rgb(image: Image.Image, path: ImageSource, *, upright: bool = True) -> npt.NDArray[np.uint8]:
     # Both this and `convert` copy the image even where they change nothing, which is a fifth of the whole time.
-    upright = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
-    if upright.mode.startswith(("I", "F")):
-        return np.stack([_eight_bit_grey(upright, path)] * 3, axis=2)
-    if upright.has_transparency_data:
-        upright = _over_white(upright)
-    return np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
+    seen = ImageOps.exif_transpose(image) if upright and _orientation(image) != 1 else image
+    if seen.mode.startswith(("I", "F")):
+        return np.stack([_eight_bit_grey(seen, path)] * 3, axis=2)
+    if seen.mode == "RGBA" and image.format == "TIFF" and not says_transparency(np.array(seen.getchannel("A"))):
+        return np.array(seen)[..., :3].copy()
+    if seen.has_transparency_data:
+        seen = _over_white(seen)
+    return np.array(seen if seen.mode == "RGB" else seen.convert("RGB"))
 
 
-def image_size_hw(path: ImageSource, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def stored_again(image: Image.Image, orientation: object) -> Image.Image:
+    """An image that was loaded, as it is stored: Pillow turns TIFFs, and takes their orientation away.
+
+    Args:
+        image: after `load`.
+        orientation: from before it.
+    """
+    back = _BACK.get(orientation) if orientation != 1 and _orientation(image) == 1 else None
+    return image if back is None else image.transpose(back)
+
+
+_BACK: dict[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""What undoes each orientation."""
+
+
+def says_transparency(alpha: npt.NDArray[np.uint8]) -> bool:
+    """Whether a band of a TIFF that is tagged as transparency can be that: nearly all of it is clear or opaque.
+
+    Many programs tag whatever stands behind red, green and blue so, such as near infrared.
+    """
+    return bool(((alpha == 0) | (alpha == 255)).mean() >= _CLEAR_OR_OPAQUE)
+
+
+_CLEAR_OR_OPAQUE = 0.9
+
+
+def image_size_hw(path: ImageSource, max_pixels: int = MAX_PIXELS, *, upright: bool = True) -> tuple[int, int]:
     """Height and width of the array that `read_image` would return, without decoding pixels.
 
     Pillow decodes a whole PNG to learn its EXIF orientation, which may stand behind the pixels. The names and lengths
@@ -145,6 +189,7 @@ def image_size_hw(path: ImageSource, max_pixels: int = MAX_PIXELS) -> tuple[int,
     Args:
         path: of an image or label file.
         max_pixels: see `read_image`.
+        upright: whether EXIF orientation is applied.
 
     Returns:
         Pixels, after EXIF orientation.
@@ -154,13 +199,13 @@ def image_size_hw(path: ImageSource, max_pixels: int = MAX_PIXELS) -> tuple[int,
     """
     with _file(path, "image") as file:
         header = _png_header(file, path, max_pixels)
-        if header is not None and not header[1]:
+        if header is not None and not (header[1] and upright):
             return header[0]
         with _image(file, path, max_pixels) as image:
             # Pillow gives the size of a TIFF as it is after turning, or before, by its version.
             tags = getattr(image, "tag_v2", {})
             width, height = tags.get(_WIDTH_TAG, image.width), tags.get(_HEIGHT_TAG, image.height)
-            return (width, height) if _orientation(image) in _TURNED else (height, width)
+            return (width, height) if upright and _orientation(image) in _TURNED else (height, width)
 
 
 def is_turned(path: ImageSource) -> bool:
@@ -231,6 +276,30 @@ def encode_png(
     encoded = BytesIO()
     image.save(encoded, format="PNG", compress_level=level)
     return encoded.getvalue()
+
+
+def image_format(path: ImageSource) -> str:
+    """The kind of an image file by its first bytes, ``"TIFF"``, ``"PNG"`` or ``""`` for others.
+
+    Raises:
+        DataError: if the file is missing.
+    """
+    with _file(path, "image") as file:
+        head = file.read(8)
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "TIFF"
+    return "PNG" if head == _PNG_SIGNATURE else ""
+
+
+@contextmanager
+def opened_image(path: ImageSource) -> Iterator[Image.Image]:
+    """An image of any size, before it is decoded, for its head.
+
+    Raises:
+        DataError: if the file is missing or not an image.
+    """
+    with _file(path, "image") as file, _image(file, path, sys.maxsize) as image:
+        yield image
 
 
 @contextmanager

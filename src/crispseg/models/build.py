@@ -64,6 +64,7 @@ def create_model(
     head_options: Mapping[str, Any] | None = None,
     context_options: Mapping[str, Any] | None = None,
     label_space: LabelSpace | None = None,
+    in_channels: int = 3,
 ) -> Segmenter:
     """Build a model from names.
 
@@ -82,6 +83,7 @@ def create_model(
         head_options: keyword arguments of the head's class.
         context_options: keyword arguments of the context's class.
         label_space: the classes with names and colours; None: ``class_0`` and so on.
+        in_channels: bands of an image, 3 for RGB; others need a timm backbone, whose first layer's weights are adapted.
 
     Raises:
         ConfigError: if a name or an option is unknown.
@@ -106,6 +108,7 @@ def create_model(
             backbone_padding=backbone_padding,  # type: ignore[arg-type] # validated by pydantic
             head_options=dict(head_options or {}),
             context_options=dict(context_options or {}),
+            in_channels=None if in_channels == 3 else in_channels,
         )
     except ValidationError as error:
         found = error.errors()[0]
@@ -157,6 +160,7 @@ def build_model(config: ModelConfig, label_space: LabelSpace) -> Segmenter:
         pretrained=config.pretrained,
         weights=config.backbone_weights,
         padding=config.backbone_padding,
+        in_channels=config.image_channels,
     )
     info, extra_channels = backbone.info, parts.head_class.extra_channels
     context = parts.context_class(
@@ -167,8 +171,15 @@ def build_model(config: ModelConfig, label_space: LabelSpace) -> Segmenter:
         **parts.context_options,
     )
     head = parts.head_class(info, label_space.num_classes, context, channels=config.channels, **parts.head_options)
-    resolved = config.model_copy(update={"head": parts.head, "context": parts.context})
+    resolved = config.model_copy(update={"head": parts.head, "context": parts.context, **_bands(config)})
     return Segmenter(backbone, head, resolved, label_space)
+
+
+def _bands(config: ModelConfig) -> dict[str, Any]:
+    """Which bands image files give, where a model is made for another number of them than three."""
+    if config.bands is not None or config.image_channels == 3:
+        return {}
+    return {"bands": tuple(range(1, config.image_channels + 1))}
 
 
 def numbered_labels(num_classes: int) -> LabelSpace:

@@ -30,7 +30,7 @@ class Segmenter(nn.Module):
         label_space: the classes.
 
     Shape:
-        (N, 3, H, W) RGB in [0, 1] → logits (N, K, H, W)
+        (N, C, H, W) in [0, 1], C = 3 for RGB → logits (N, K, H, W)
     """
 
     mean: Tensor
@@ -43,8 +43,8 @@ class Segmenter(nn.Module):
         self.config = config
         self.label_space = label_space
         self._batches_seen, self._range_is_odd = 0, False
-        self.register_buffer("mean", torch.tensor(backbone.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(backbone.std).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(config.mean or backbone.mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(config.std or backbone.std).view(1, -1, 1, 1))
 
     @property
     def num_classes(self) -> int:
@@ -69,16 +69,16 @@ class Segmenter(nn.Module):
         """Segment a batch.
 
         Args:
-            images: (N, 3, H, W), RGB, floating point in [0, 1]; any H and W.
+            images: (N, C, H, W), RGB or the bands that the model was made for, floating point in [0, 1]; any H and W.
             with_maps: whether to return what the head can show of its inside; see `SegmentationOutput.maps`.
 
         Raises:
             ValueError: if the images are not of this shape or type.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        if images.ndim != 4 or images.shape[1] != self.config.image_channels or not images.is_floating_point():
             raise ValueError(
                 f"images: {images.dtype} of shape {tuple(images.shape)} found, floating point RGB in [0, 1] of shape "
-                "(N, 3, H, W) expected; divide uint8 images by 255"
+                f"(N, {self.config.image_channels}, H, W) expected; divide uint8 images by 255"
             )
         if not self.training and type(images) is Tensor and not torch.compiler.is_compiling():
             self._look_at_range(images)
@@ -102,6 +102,6 @@ class Segmenter(nn.Module):
         _LOGGER.warning("images hold %.3g to %.3g where RGB in [0, 1] is expected; %s", lowest, highest, cure)
 
     def features(self, images: Tensor) -> Features:
-        """What the backbone makes of images, (N, 3, H, W) in [0, 1], for heads to read."""
+        """What the backbone makes of images, (N, C, H, W) in [0, 1], for heads to read."""
         features: Features = self.backbone((images - self.mean) / self.std)
         return features

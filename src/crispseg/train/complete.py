@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from crispseg.config import Recipe, TrainConfig
+from crispseg.config import DataConfig, ModelConfig, Recipe, TrainConfig
 from crispseg.data import layouts
+from crispseg.errors import ConfigError
 from crispseg.losses import completed_options
 from crispseg.models import parts_of
 from crispseg.ops.hardware import computes_bfloat16
@@ -23,13 +24,39 @@ def completed(recipe: Recipe) -> Recipe:
         ConfigError: if head, context, loss or layout do not exist, or do not take an option that is set.
     """
     parts = parts_of(recipe.model)
+    model, data = _with_bands(recipe.model, layouts.completed_options(recipe.data))
     return recipe.model_copy(
         update={
-            "data": layouts.completed_options(recipe.data),
+            "model": model,
+            "data": data,
             "loss": completed_options(parts.head_class.system, recipe.loss),
             "train": _with_precision(recipe.train),
         }
     )
+
+
+def _with_bands(model: ModelConfig, data: DataConfig) -> tuple[ModelConfig, DataConfig]:
+    """Both sections with the same bands and range, whichever of them names the bands.
+
+    Raises:
+        ConfigError: if they name different numbers.
+    """
+    bands, count = data.bands, model.in_channels
+    if bands is None and count not in (None, 3):
+        bands = model.bands or tuple(range(1, (count or 3) + 1))
+    if bands is not None and count not in (None, len(bands)):
+        raise ConfigError(
+            f"model.in_channels is {count}, and data.bands names {len(bands)} bands, {list(bands)}; leave one of the "
+            "two out, or let them agree"
+        )
+    for key in ("mean", "std"):
+        values, expected = getattr(model, key), 3 if bands is None else len(bands)
+        if values is not None and len(values) != expected:
+            raise ConfigError(f"model.{key} has {len(values)} values, {expected} expected, one for each band")
+    if bands is None and data.stored_range is None and model.bands is None and model.value_range is None:
+        return model, data
+    of_model = {"in_channels": None if bands is None else len(bands), "bands": bands, "value_range": data.stored_range}
+    return model.model_copy(update=of_model), data.model_copy(update={"bands": bands})
 
 
 def _with_precision(values: TrainConfig) -> TrainConfig:

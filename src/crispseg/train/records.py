@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from crispseg.io import atomic_write
+from crispseg.io import atomic_write, bands
 from crispseg.parsing import parse_json
 from crispseg.pictures import boundary_picture, colourise, map_picture, sheet
 from crispseg.pictures.colour import Picture
@@ -212,9 +212,8 @@ class ValidationPictures(Callback):
 
 
 def as_picture(image: Tensor) -> Picture:
-    """(3, H, W) in [0, 1] to (H, W, 3) uint8."""
-    picture: Picture = (image.permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
-    return picture
+    """(C, H, W) in [0, 1] to (H, W, 3) uint8."""
+    return bands.as_picture((image.permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy())
 
 
 def _scores_of(task: SegmentationTask, trainer: L.Trainer) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from crispseg.config import EvaluateConfig, Recipe
 from crispseg.data import OwnData, SegmentationDataset, build_dataset, require_sound
+from crispseg.data.band_values import measured_bands
 from crispseg.errors import ConfigError, DataError, TrainingError, TrainingInterrupted, WeightsError
 from crispseg.evaluation import Scores, evaluate
 from crispseg.evaluation.records import Settings
@@ -163,9 +164,13 @@ def _fit(
     else:
         train_set, val_set = sets
     _check_sets(train_set, val_set)
+    if own.model is None:
+        _check_bands(recipe, train_set)
     recipe = with_class_weights(recipe, train_set, partial(preparing, "counting classes"))
     model = own.model or _starting_model(recipe, train_set.label_space, resumed=checkpoint is not None)
     require_same_classes(model, train_set)
+    if own.model is None and checkpoint is None:
+        _measure_bands(model, train_set, recipe)
     _predictor(model, recipe)  # says now what would be wrong with it after the training, and so does the next line
     Settings(train_set.label_space, recipe.evaluate.radii_px, scores=recipe.evaluate.scores)
     require_room(folder, model, recipe.train)
@@ -305,6 +310,27 @@ def _check_sets(train_set: SegmentationDataset, val_set: SegmentationDataset) ->
         )
     if len(val_set) == 0:
         raise DataError("the validation set is empty; at least one image is needed to choose the best model")
+
+
+def _check_bands(recipe: Recipe, train_set: SegmentationDataset) -> None:
+    found = train_set.sample(0).image.shape[2]
+    if found != recipe.model.image_channels:
+        raise ConfigError(
+            f"the images have {found} bands, and the model takes {recipe.model.image_channels} (model.in_channels); "
+            "set data.bands to those that are meant, which sets model.in_channels as well"
+        )
+
+
+def _measure_bands(model: Segmenter, train_set: SegmentationDataset, recipe: Recipe) -> None:
+    """Give a new model mean and deviation of its bands, where they are no colours, whose mean the backbone knows."""
+    values = recipe.model
+    if values.bands is None or values.weights is not None or (values.mean is not None and values.std is not None):
+        return
+    mean, std = measured_bands(train_set.source)
+    _LOGGER.info("mean of each band %s, deviation %s, of 1 (model.mean, model.std)", list(mean), list(std))
+    for buffer, given, measured in ((model.mean, values.mean, mean), (model.std, values.std, std)):
+        if given is None:
+            buffer.copy_(torch.tensor(measured).view_as(buffer))
 
 
 def _scores_otherwise(config: EvaluateConfig) -> bool:

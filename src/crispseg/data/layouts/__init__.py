@@ -30,6 +30,7 @@ from crispseg.data.records import FileSource, SampleSource
 from crispseg.data.tables import table_beside
 from crispseg.data.toy_streets import ToyStreets
 from crispseg.errors import ConfigError, DataError
+from crispseg.io.bands import Reading
 from crispseg.labels import LabelSpace, label_space
 from crispseg.registry import LAYOUTS as _LAYOUTS
 from crispseg.registry import Registry
@@ -86,7 +87,10 @@ def open_layout(config: DataConfig, split: str) -> tuple[SampleSource, LabelSpac
     check_drawing(complete)
 
     def open_split(name: str) -> tuple[SampleSource, LabelSpace]:
-        return LAYOUTS[config.layout](complete, name, **complete.options)
+        source, space = LAYOUTS[config.layout](complete, name, **complete.options)
+        if isinstance(source, FileSource):
+            source.reading = Reading(config.bands, config.stored_range, upright=config.exif != "ignore")
+        return source, space
 
     if config.val is None:
         return open_split(split)
