@@ -109,7 +109,8 @@ def to_input(image: AnyImage, max_pixels: int, reading: Reading = AS_SHOWN) -> I
         image = ImageBytes(image.read(), str(getattr(image, "name", "the image")))  # type: ignore[union-attr]
     if isinstance(image, Image.Image | ImageBytes) and reading != AS_SHOWN:
         raise DataError(
-            "an image of Pillow, or a file's content, is read as viewers show it, and the model is of others; give the path"
+            "an image of Pillow, or a file's content, is read as viewers show it, and the model was trained on other "
+            "bands or another range; give the path"
         )
     if isinstance(image, Image.Image):
         image = pillow_as_rgb(image)
