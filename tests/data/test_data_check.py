@@ -111,8 +111,7 @@ class TestProblems:
         for check in ("full", "headers"):
             text = complaint(config_of(root, check=check))
             assert "2 × files that cannot be read" in text
-            assert "wall_1.jpg: not an image" in text
-            assert "wall_1.png: not an image" in text
+            assert f"{root / 'images/train/wall_1.jpg'}, {root / 'labels/train/wall_1.png'}: not an image" in text
 
     def test_unpaired_splits_do_not_hide_the_others(self, root):
         (root / "labels/train/wall_2.png").unlink()
