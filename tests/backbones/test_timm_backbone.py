@@ -249,3 +249,14 @@ def test_a_dilated_densenet_has_the_weights_of_a_plain_one():
     with torch.inference_mode():
         one, other = plain.eval()(images), dilated.eval()(images)
     torch.testing.assert_close(one.levels[1], other.levels[1])  # the same up to where the dilation begins
+
+
+def test_weights_of_three_channels_are_adapted_to_others(tmp_path):
+    """By timm's rule: repeated and scaled, so that an image that repeats one band gives what three of it give."""
+    net = timm.create_model("resnet10t", pretrained=False)
+    torch.save(net.state_dict(), tmp_path / "three.pth")
+    three = TimmBackbone("resnet10t", 32, weights=tmp_path / "three.pth").eval()
+    six = TimmBackbone("resnet10t", 32, weights=tmp_path / "three.pth", in_channels=6).eval()
+    one_band = torch.rand(1, 1, 32, 32)
+    assert len(six.mean) == len(six.std) == 6
+    torch.testing.assert_close(six(one_band.expand(1, 6, 32, 32)).top, three(one_band.expand(1, 3, 32, 32)).top)

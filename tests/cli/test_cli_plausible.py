@@ -1,5 +1,6 @@
 """What looks wrong is said through the real commands, with its cure, and what is right stays silent."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -242,3 +243,21 @@ def test_bands_that_do_not_agree_are_named(tmp_path):
     result = run("fit", root / "tiny.yaml", "--out", root / "x", "--set", "model.in_channels=4")
     assert result.exit_code == 2
     assert "3 bands found, and band 4 is asked for" in result.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "layout"), [("isbi_membranes", "isbi_membranes"), ("camvid", "camvid")])
+def test_known_data_sets_are_silent(name, layout):
+    root = Path(os.environ.get("CRISPSEG_CAMVID", Path(__file__).parents[3] / "shared" / "camvid")).parent / name
+    if not root.is_dir():
+        pytest.skip(f"{root} is not here")
+    result = run("data", "check", root, "--layout", layout)
+    assert result.exit_code == 0, result.output
+    assert "warning" not in result.output
+
+
+def test_toy_streets_are_silent():
+    small = ("--set", "data.toy_train_images=4", "--set", "data.toy_val_images=2", "--set", "data.toy_size_hw=[48,64]")
+    result = run("data", "check", "--recipe", "toy/gscnn", *small)
+    assert result.exit_code == 0, result.output
+    assert "warning" not in result.output
