@@ -112,7 +112,7 @@ def test_a_pixel_has_the_probability_of_every_class(client, seen):
     found = _told(client.get(f"/images/{seen['id']}/pixel?x=12&y=7"))
     assert (found["x"], found["y"], found["rgb"], found["truth"]) == (12, 7, [255, 180, 90], None)
     expected = Predictor(network(), precision="float32", keep_probability=True)(PICTURE)
-    assert np.allclose(found["probabilities"][0], expected.probability[:, 7, 12], atol=1e-3)
+    assert np.allclose(found["probabilities"][0], expected.probability[:, 7, 12], atol=1e-4)
     assert found["labels"][0] == expected.labels[7, 12]
     assert np.allclose(found["probabilities"][1], [0.1, 0.8, 0.1], atol=1e-3)
     for place in ("x=40&y=0", "x=0&y=30", "x=-1&y=0", "x=1.5&y=0", "y=0", "x=١&y=0"):

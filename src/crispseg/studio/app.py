@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -17,10 +16,10 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from crispseg import __version__
 from crispseg.data.encodings import ENCODINGS, Encoding, read_labels_and_ids
-from crispseg.io.images import ImageBytes, encode_png, read_image
+from crispseg.io.images import ImageBytes, read_image
 from crispseg.pages.base import class_colours
 from crispseg.pages.studio import render_studio_page
-from crispseg.pictures import colourise, flow_wheel, to_jpeg_bytes
+from crispseg.pictures import colourise, flow_wheel, to_jpeg_bytes, to_png_bytes
 from crispseg.pictures.colour import Picture
 from crispseg.serving.batching import Batcher
 from crispseg.serving.desk import CLIENT_LEFT, HEADERS, Desk, refusal_of, refused, unless_client_leaves
@@ -37,7 +36,6 @@ from crispseg.studio.sizes import fitted, shrunk, thumbnail
 __all__ = ["make_studio"]
 
 _LOG = logging.getLogger("crispseg.studio")
-_FAST = 1  # level of PNG compression
 _PAGE_HEADERS = {"Content-Security-Policy": "frame-ancestors 'none'", "Referrer-Policy": "no-referrer"}
 _ANSWER_HEADERS = {**HEADERS, "Cache-Control": "no-store"}  # browsers write what they may keep to disk
 
@@ -205,7 +203,7 @@ class _Studio:
         x = _number(request.query_params.get("x", ""), width, "x")
         y = _number(request.query_params.get("y", ""), height, "y")
         truth = None if kept.truth is None else int(kept.truth[y, x])
-        shares = [np.round(one.probability[:, y, x].astype(np.float64), 4).tolist() for one in kept.seen]
+        shares = [one.shares(y, x) for one in kept.seen]
         labels = [int(one.prediction.labels[y, x]) for one in kept.seen]
         colour = kept.image[y, x].tolist()
         return _json({"x": x, "y": y, "rgb": colour, "truth": truth, "labels": labels, "probabilities": shares})
@@ -220,7 +218,7 @@ class _Studio:
             await asyncio.sleep(0.1)
 
     async def _png(self, draw: Callable[[], Picture]) -> Response:
-        data = await self._desk.in_thread(lambda: encode_png(draw(), level=_FAST))
+        data = await self._desk.in_thread(lambda: to_png_bytes(draw()))
         return Response(data, media_type="image/png", headers=_ANSWER_HEADERS)
 
     def _kept(self, request: Request) -> Kept:
