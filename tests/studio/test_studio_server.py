@@ -56,5 +56,5 @@ def test_an_upload_that_breaks_off_is_one_line_and_the_server_ends_well():
     status, _, errors = server.end()
     assert status == 143
     lines = errors.splitlines()
-    assert lines[:-1] == ["an upload broke off; nothing was kept of it"] * 2
+    assert lines[:-1] == ["warning: an upload broke off; nothing was kept of it"] * 2
     assert "stopped by SIGTERM; 3 images were looked at, and what ran was finished" in lines[-1]
