@@ -19,11 +19,11 @@ pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="models/ is in the r
 
 
 def test_the_folder_is_small_and_its_card_says_how_it_was_trained():
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 25e6
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 10e6
     card = saved_card(FOLDER)
     assert card["stored_bits"] == 16
     assert card["recipe"]["data"]["layout"] == "camvid"
-    assert not card["recipe"]["model"]["pretrained"]
+    assert card["recipe"]["model"]["pretrained"]
     assert "../" not in (FOLDER / "card.json").read_text(encoding="utf-8")
     assert 0.6 < card["metrics"]["mean_iou"] < 1
     assert set(card["metrics"]["iou"]) == set(label_space("camvid").class_names)
@@ -34,7 +34,7 @@ def test_the_pages_give_the_card_s_scores():
     mean_iou, *boundary_f = (
         f"{100 * score:.1f}" for score in (metrics["mean_iou"], *metrics["mean_boundary_f"].values())
     )
-    page = (FOLDER.parents[1] / "docs" / "results" / "camvid_long_cpu.md").read_text(encoding="utf-8")
+    page = (FOLDER.parents[1] / "docs" / "results" / "camvid_lite0.md").read_text(encoding="utf-8")
     assert "| " + " | ".join(f"**{score}**" for score in (mean_iou, *boundary_f)) + " |" in page
     assert f"{mean_iou} % mean IoU" in (FOLDER.parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -53,5 +53,5 @@ def test_it_gives_the_masks_that_it_gave_when_it_was_saved():
     street = build_dataset(DataConfig(layout="toy_streets"), "val", augment=False).sample(3).image
     expected = np.array(Image.open(GOLDEN / "camvid_on_toy_street.png"))
     found = Predictor(load_model(FOLDER), precision="float32")(street).labels
-    assert len(np.unique(expected)) == 11
+    assert len(np.unique(expected)) == 9
     assert (found != expected).mean() < 1e-3
