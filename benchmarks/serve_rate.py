@@ -14,6 +14,7 @@ import argparse
 import http.client
 import json
 import os
+import statistics
 import subprocess
 import sys
 import threading
@@ -24,7 +25,6 @@ from pathlib import Path
 
 import torch
 import uvicorn
-from bulk_rate import summary, timed
 from machine import commit, processor
 
 import crispseg
@@ -122,6 +122,25 @@ def ask(port: int, connections: int, files: list[str]) -> None:
     with ThreadPoolExecutor(connections) as pool:
         shares = [contents[first::connections] for first in range(connections)]
         print(timed(lambda: list(pool.map(one_after_another, shares))))
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds on the clock: the service's threads and the clients are meant as well."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def summary(seconds: list[float], alone: list[float]) -> dict[str, float]:
+    low, median, high = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else 3 * seconds
+    shares = [limit / one for one, limit in zip(seconds, alone, strict=True)]
+    return {
+        "images_per_second": 1 / median,
+        "low": 1 / high,
+        "high": 1 / low,
+        "of_limit": statistics.median(shares),
+        "worst_of_limit": min(shares),
+    }
 
 
 def table(results: dict) -> str:
