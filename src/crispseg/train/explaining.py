@@ -15,6 +15,7 @@ from crispseg.pictures.colour import Picture
 from crispseg.pictures.sheets import stack
 from crispseg.train.batches import Batch
 from crispseg.train.loggers import RunLogger
+from crispseg.train.records import as_picture
 from crispseg.train.task import as_task
 
 __all__ = ["ExplainedPictures"]
@@ -64,7 +65,7 @@ class ExplainedPictures(Callback):
             prediction = Prediction(
                 labels=outputs["prediction"][index].to(torch.uint8).cpu().numpy(),
                 confidence=_floats(outputs["confidence"][index]),
-                image=(batch["image"][index].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy(),
+                image=as_picture(batch["image"][index]),
                 label_space=task.model.label_space,
                 boundary_probability=None if boundary is None else _floats(boundary[index, 0]),
             )
