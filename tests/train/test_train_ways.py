@@ -137,6 +137,7 @@ def scores(monkeypatch):
     return arrange
 
 
+@pytest.mark.slow
 def test_patience_ends_a_run_where_it_would_have_ended_without_a_stop(tiny, tmp_path, scores, at_loss):
     scores(0.1, 0.3, 0.2, 0.25, 0.9, 0.9)
     recipe = tiny("train.epochs=6", "train.patience=2")
