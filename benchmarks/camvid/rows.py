@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import peers  # noqa: F401 # registers the heads of the rows in PEERS
+
 from crispseg.config import Recipe
 from crispseg.errors import ConfigError
 from crispseg.recipes import differing_keys, override
@@ -19,6 +21,7 @@ from crispseg.train.complete import completed
 from crispseg.wording import nearest_name
 
 __all__ = [
+    "PEERS",
     "PROTOCOLS",
     "RESULTS",
     "ROWS",
@@ -136,6 +139,19 @@ ROWS: dict[str, Row] = {
 }
 """By name, in the order of the tables."""
 
+# What users would pick on the same backbone, each at its own stride and widths.
+PEERS: dict[str, Row] = {
+    "smp_deeplabv3plus": Row(
+        "smp's DeepLabV3+", {**_plain("smp_deeplabv3plus", "identity"), "channels": 256}, claim=True
+    ),
+    "smp_fpn": Row(
+        "smp's FPN, stride 32", {**_plain("smp_fpn", "identity"), "channels": 256, "output_stride": 32}, claim=True
+    ),
+    "torchvision_lraspp": Row("torchvision's LR-ASPP", _plain("torchvision_lraspp", "identity"), claim=True),
+}
+OWN_ROWS = tuple(ROWS)
+ROWS |= PEERS
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -206,7 +222,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "resnet18": {"output_stride": 8, "channels": 128},
             "resnet50s": {"output_stride": 8, "channels": 256},
         },
-        tuple(ROWS),
+        OWN_ROWS,
         _values((360, 480), epochs=150, batch_size=8, validate_every=10, workers=8),
     ),
     "reduced": Protocol(
@@ -233,7 +249,7 @@ PROTOCOLS: dict[str, Protocol] = {
         },
         (
             *("pspnet", "gff", "gff_dfp", "deeplabv3plus", "deeplabv3plus_decoupled"),
-            *("deeplabv3plus_decoupled_letter", "gscnn", "gscnn_letter"),
+            *("deeplabv3plus_decoupled_letter", "gscnn", "gscnn_letter", *PEERS),
         ),
         _pretrained(_values((180, 240), epochs=6, batch_size=4, validate_every=3, workers=0)),
         start="ImageNet weights",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from crispseg.errors import ConfigError, DataError
 from crispseg.io import read_image, read_label_ids, write_png
@@ -53,7 +54,7 @@ def test_curves_are_means_over_seeds_where_all_of_them_were_validated():
 
 
 def test_all_rows_of_a_backbone_share_everything_but_network_and_loss_terms_of_their_own():
-    from rows import PROTOCOLS, jobs_of, recipe_of
+    from rows import PEERS, PROTOCOLS, jobs_of, recipe_of
 
     for protocol in PROTOCOLS:
         for backbone in PROTOCOLS[protocol].backbones:
@@ -63,16 +64,19 @@ def test_all_rows_of_a_backbone_share_everything_but_network_and_loss_terms_of_t
             for recipe in recipes[1:]:
                 keys = differing_keys(recipes[0], recipe)
                 own = ("model.head", "model.context", "loss.", "name", "description")
+                if recipe.model.head in PEERS:  # their makers' widths and strides
+                    own += ("model.channels", "model.output_stride")
                 assert [key for key in keys if not key.startswith(own)] == []
 
 
 def test_three_seeds_for_claims_one_for_the_rest_and_all_rows_before_more_seeds():
-    from rows import ROWS, jobs_of
+    from rows import PEERS, ROWS, jobs_of
 
     jobs = jobs_of("full", ["resnet18"])
-    seeds = {row: [job.seed for job in jobs if job.row == row] for row in ROWS}
+    own = [row for row in ROWS if row not in PEERS]
+    seeds = {row: [job.seed for job in jobs if job.row == row] for row in own}
     assert all(found == ([0, 1, 2] if ROWS[row].claim else [0]) for row, found in seeds.items())
-    assert [job.row for job in jobs[: len(ROWS)]] == list(ROWS)
+    assert [job.row for job in jobs[: len(own)]] == own
     assert len({job.path for job in jobs}) == len(jobs)
     assert all(ROWS[row].baseline is None or ROWS[row].baseline in ROWS for row in ROWS)
 
@@ -89,6 +93,29 @@ def test_every_row_is_another_network_or_another_loss_and_can_be_built(system):
     assert mine
     for recipe in mine:
         assert build_model(recipe.model, label_space("camvid")).head.auxiliary is None
+
+
+@pytest.mark.parametrize("row", ["smp_deeplabv3plus", "smp_fpn", "torchvision_lraspp"])
+def test_peers_segment_images_of_any_size_and_train_every_parameter(row):
+    pytest.importorskip("segmentation_models_pytorch" if row.startswith("smp") else "torchvision")
+    from rows import jobs_of, recipe_of
+
+    (job,) = jobs_of("pretrained", rows=[row], seeds=[0])
+    recipe = recipe_of(job, "data", ["model.pretrained=false"])
+    model = build_model(recipe.model, label_space("camvid"))
+    logits = model(torch.rand(2, 3, 52, 70)).logits
+    assert logits.shape == (2, 11, 52, 70)
+    logits.square().sum().backward()
+    assert [name for name, value in model.head.named_parameters() if value.grad is None] == []
+
+
+def test_a_peer_on_levels_that_it_was_not_made_for_says_so():
+    from rows import jobs_of, recipe_of
+
+    (job,) = jobs_of("pretrained", rows=["torchvision_lraspp"], seeds=[0])
+    recipe = recipe_of(job, "data", ["model.pretrained=false", "model.output_stride=32"])
+    with pytest.raises(ConfigError, match=r"levels at strides \(4, 8, 16, 32\) found, \(4, 8, 16, 16\) expected"):
+        build_model(recipe.model, label_space("camvid"))
 
 
 def test_a_job_of_unknown_names_says_what_there_is():
