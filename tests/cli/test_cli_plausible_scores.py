@@ -56,6 +56,10 @@ def noisy(labels: np.ndarray) -> np.ndarray:
         (lambda labels: labels[::-1], "mirrored, top and bottom exchanged"),
         (lambda labels: labels.T, "transposed, rows and columns exchanged"),
         (lambda labels: np.pad(labels[::2, ::2], ((0, 48), (0, 48))), "at half the scale of their labels"),
+        (lambda labels: labels[:, (np.arange(96) * 0.85 + 7).astype(int)], "stretched, wider than their labels"),
+        (lambda labels: labels[:, np.minimum((np.arange(96) * 1.2).astype(int), 95)], "stretched, narrower than"),
+        (lambda labels: labels[(np.arange(96) * 0.93).astype(int)], "stretched, higher than their labels"),
+        (lambda labels: cv2.resize(labels, (108, 108), interpolation=0)[6:-6, 6:-6], "stretched, larger than"),
     ],
 )
 def test_where_predictions_lie(tmp_path, change, said):
@@ -89,6 +93,19 @@ def test_what_is_only_weak_is_silent(tmp_path, change):
     result = score(tmp_path)
     assert result.exit_code == 0, result.output
     assert "warning" not in result.output
+
+
+def test_halves_of_one_class_each_do_not_tell_of_a_stretch(tmp_path):
+    """Each half of these labels is of one class, which fits wherever a network that knows nothing yet predicts it."""
+    labels = np.repeat([[1, 0]], 40, axis=0).repeat(24, axis=1).astype(np.uint8)
+    prediction = np.zeros_like(labels)
+    prediction[:, :18] = prediction[:, 36:] = 1
+    for folder, array in (("l", labels), ("p", prediction)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(array).save(tmp_path / folder / "0.png")
+    result = score(tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "stretched" not in result.output
 
 
 def raw_of(name: str) -> Change:

@@ -30,11 +30,12 @@ _NEAR = 8  # px within which every shift is tried, and added up over images
 _POINTS = 2000  # pixels that are compared
 _AGREED = 0.75  # least share of images that must say the same
 _LESS_WRONG = 0.9  # a near shift counts if at most this part of the errors of all images remains,
-_LESS_WRONG_IN_FEW = 0.75  # and this where they are
+_LESS_WRONG_IN_FEW = 0.5  # and this where they are
 _FEW_IMAGES = 4
 _FAR_LESS_WRONG = 0.5  # the same of anything else
 _RIGHT = 0.02  # share of wrong pixels near boundaries below which nothing is looked for
-_SIDES_APART = 3  # px between the shifts of two halves, from which on they are a scale
+_LESS_WRONG_THAN_SHIFTED = 0.7  # the same of another scale against the best shift
+_FACTORS = tuple(round(factor, 2) for factor in (*np.arange(0.7, 0.99, 0.02), *np.arange(1.02, 1.41, 0.02)))
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,12 @@ def _near_boundaries(labels: Labels) -> Points:
 
 def _wrong(prediction: Labels, labels: Labels, points: Points, shift: tuple[int, int]) -> float:
     """Share of the pixels whose class is not where the shift says; those that it leads outside are left out."""
-    rows, columns = points[:, 0] + shift[0], points[:, 1] + shift[1]
+    return _wrong_at(prediction, labels, points, points + np.array(shift))
+
+
+def _wrong_at(prediction: Labels, labels: Labels, points: Points, there: Points) -> float:
+    """Share of the pixels `points` of the labels whose class is not that of the prediction's pixels `there`."""
+    rows, columns = there[:, 0], there[:, 1]
     inside = (rows >= 0) & (rows < labels.shape[0]) & (columns >= 0) & (columns < labels.shape[1])
     if 2 * inside.sum() < len(points):
         return 1.0
@@ -153,7 +159,7 @@ def _wrong(prediction: Labels, labels: Labels, points: Points, shift: tuple[int,
 
 
 def _best_shift(prediction: Labels, labels: Labels, points: Points) -> tuple[tuple[int, int], float, float]:
-    """Rows and columns, and how much is wrong unshifted and shifted; unshifted unless the shift is clearly better."""
+    """Rows and columns of the shift that fits best, and how much is wrong unshifted and shifted."""
     reach = min(_REACH, min(labels.shape) // 4) // _STEP * _STEP
     coarse = range(-reach, reach + 1, _STEP)
     few = _thinned(points, _POINTS // 4)
@@ -167,8 +173,6 @@ def _best_shift(prediction: Labels, labels: Labels, points: Points) -> tuple[tup
             for x in range(centre[1] - _STEP + 1, centre[1] + _STEP):
                 if (wrong := _wrong(prediction, labels, points, (y, x))) < least:
                     best, least = (y, x), wrong
-    if least > _FAR_LESS_WRONG * unshifted:
-        return (0, 0), unshifted, unshifted
     return best, unshifted, least
 
 
@@ -183,7 +187,7 @@ def _far(shift: tuple[int, int]) -> int:
 
 def _shifted(prediction: Labels, labels: Labels, points: Points) -> Placement:
     shift, before, after = _best_shift(prediction, labels, points)
-    if max(map(abs, shift)) <= _NEAR:  # left to all images together
+    if max(map(abs, shift)) <= _NEAR or after > _FAR_LESS_WRONG * before:  # left to all images together
         return replace(_AS_IT_SHOULD, wrong=before, wrong_otherwise=before)
     return Placement(_shift_in_words(shift), before, after)
 
@@ -199,19 +203,28 @@ def _shift_in_words(shift: tuple[int, int]) -> str:
 
 
 def _scaled(prediction: Labels, labels: Labels, points: Points) -> Placement | None:
-    """Whether two halves are shifted apart, which a resized or stretched mask is."""
-    for axis, words in ((1, ("wider", "narrower")), (0, ("higher", "lower"))):
-        middle = labels.shape[axis] / 2
-        halves = [points[points[:, axis] < middle], points[points[:, axis] >= middle]]
-        if min(map(len, halves)) < 50:
-            continue
-        found = [_best_shift(prediction, labels, half) for half in halves]
-        apart = found[1][0][axis] - found[0][0][axis]
-        if abs(apart) >= _SIDES_APART:
-            before, after = (float(np.mean([one[index] for one in found])) for index in (1, 2))
-            if after <= _FAR_LESS_WRONG * before:
-                return Placement(f"stretched, {words[apart < 0]} than their labels", before, after)
-    return None
+    """Whether the prediction fits at another scale of its rows, its columns or both, far better than at any shift.
+
+    Against a single straight boundary a scale and a shift are the same; then nothing is said of a scale.
+    """
+    unchanged = _wrong(prediction, labels, points, (0, 0))
+    middle = (np.array(labels.shape) - 1) / 2
+    best, least = None, unchanged
+    for axes in ((0,), (1,), (0, 1)):
+        for factor in _FACTORS:
+            for anchor in (middle, np.zeros(2)):
+                scale = np.ones(2)
+                scale[list(axes)] = factor
+                there = np.rint(anchor + (points - anchor) * scale).astype(np.intp)
+                if (wrong := _wrong_at(prediction, labels, points, there)) < least:
+                    best, least = (axes, factor), wrong
+    if best is None or least > _FAR_LESS_WRONG * unchanged:
+        return None
+    if least >= _LESS_WRONG_THAN_SHIFTED * _best_shift(prediction, labels, points)[2]:
+        return None
+    axes, factor = best
+    words = {(0,): ("higher", "lower"), (1,): ("wider", "narrower"), (0, 1): ("larger", "smaller")}[axes]
+    return Placement(f"stretched, {words[int(factor < 1)]} than their labels", unchanged, least)
 
 
 _LOOKS: dict[str, Callable[[Labels], Labels]] = {
