@@ -36,6 +36,7 @@ TITLES = {
     "gff": "PSPNet + GFF",
     "deeplabv3plus": "DeepLabV3+",
     "decoupled": "DeepLabV3+ + Decoupled",
+    "decoupled_balanced": "DeepLabV3+ + Decoupled, loss.edge_balance",
     "gscnn": "DeepLabV3+ + GSCNN",
 }
 MEMBRANE, CELL = 0, 1

@@ -125,7 +125,7 @@ def test_the_demo_draws_a_page(system: str, tmp_path: Path):
     printed = crispseg_here("demo", "--system", system, "--compare", "--out", out, *SET)
     assert "Plain baseline" in printed
     html = (out / "report.html").read_text(encoding="utf-8")
-    shown = {"gff": "gate of level 1", "gscnn": "attention of gate 1", "decoupled": "flow"}[system]
+    shown = {"gff": "gate of level 1", "gscnn": "attention 1", "decoupled": "flow"}[system]
     assert shown in html
     scores = json.loads((out / "scores.json").read_text())
     assert set(scores) == {system, "plain"}

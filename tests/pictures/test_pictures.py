@@ -257,3 +257,21 @@ def test_a_note_gives_a_map_its_scale():
     assert "up to 5.0 cells" in map_note(flow, MapInfo("flow", "flow", ""))
     assert map_note(np.array([[[0.0, 0.5]]]), MapInfo("share", "gate", "")) == "mean 0.25"
     assert map_note(np.array([[[0.0, -200.0]]]), MapInfo("logit", "edge", "")) == "mean 0.25"
+
+
+def test_a_row_s_captions_grow_smaller_together_before_one_is_cut():
+    from crispseg.pictures.drawing import Words
+    from crispseg.pictures.sheets import draw_sheet
+
+    picture = np.zeros((10, 120, 3), np.uint8)
+
+    def words(*captions: str) -> list[tuple[str, int]]:
+        return [(mark.text, mark.px) for mark in draw_sheet([[picture] * 2], captions).marks if isinstance(mark, Words)]
+
+    assert words("short", "also short") == [("short", 14), ("also short", 14)]
+    (_, size), (text, other) = words("short", "some more letters")
+    assert (text, size) == ("some more letters", other)
+    assert 10 <= size < 14
+    (_, size), (text, other) = words("short", "by far more letters than can be there")
+    assert size == other == 10
+    assert text.endswith("…")

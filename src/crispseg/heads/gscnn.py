@@ -29,7 +29,7 @@ STREAM_INFO = {
     **{
         f"attention_{number}": MapInfo(
             "gate",
-            f"attention of gate {number}",
+            f"attention {number}",
             f"What gate {number} of 3 lets pass in the shape stream: near 1 where it expects a boundary (figure 10).",
         )
         for number in (1, 2, 3)

@@ -11,6 +11,7 @@ from PIL import Image
 from crispseg.labels import LabelSpace
 from crispseg.pictures.colour import Picture
 from crispseg.pictures.drawing import INK, Box, Drawing, Words, font, shortened
+from crispseg.wording import printable
 
 __all__ = ["draw_key", "draw_legend", "draw_sheet", "legend", "scaled_to_width", "sheet", "stack"]
 
@@ -34,7 +35,8 @@ def sheet(
         cell_width: pixels that every picture is scaled to, with its proportions kept; drawings stay as they are. None:
             so do pictures.
         gap: pixels between pictures and at the frame.
-        font_px: height of the captions. Captions that are wider than their column end in "…".
+        font_px: height of the captions, or a little less in a row where one would be wider than its column. What is
+            still wider ends in "…".
 
     Returns:
         (H, W, 3) uint8.
@@ -78,13 +80,23 @@ def draw_sheet(
     top = gap
     for row, row_words, head, height in zip(grid, words, heads, heights, strict=True):
         left = gap
+        size = _size_that_fits(row_words, widths, font_px)
         for drawing, text, width in zip(row, row_words, widths, strict=False):
             if text:
-                whole.marks.append(Words(left, top, shortened(text, width, font_px), font_px))
+                whole.marks.append(Words(left, top + font_px - size, shortened(text, width, size), size))
             whole.place(drawing, left, top + head)
             left += width + gap
         top += head + height + gap
     return whole
+
+
+def _size_that_fits(words: Sequence[str], widths: Sequence[int], font_px: int) -> int:
+    """The largest font, down to seven tenths of the one asked for, in which all words fit into their widths."""
+    smallest = math.ceil(0.7 * font_px)
+    for size in range(font_px, smallest, -1):
+        if all(font(size).getlength(printable(text)) <= width for text, width in zip(words, widths, strict=False)):
+            return size
+    return smallest
 
 
 def stack(*drawings: Drawing) -> Drawing:
