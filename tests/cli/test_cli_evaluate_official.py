@@ -103,6 +103,15 @@ def test_iou_at_distance_is_printed_by_crop_factor(written, tmp_path: Path):
     ]
     assert values["mean_distance_iou"]["0"] == values["mean_iou"]
     assert "crop 2" in result.stdout
+    assert "crops by" not in result.stderr
+
+
+def test_crops_that_hold_nothing_are_said(written):
+    masks, labels, _ = written
+    result = invoke(masks, labels, "--crop-factors", "0,1,2")
+    assert result.exit_code == 0, result.output
+    assert "crops by 1, 2 px with a margin of 100 px hold no labelled pixel of any image" in result.stderr
+    assert "--crop-margin" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from crispseg.data.plausible import evenly, odd_values
 from crispseg.data.records import pixels_by_value
 from crispseg.errors import DataError
 from crispseg.evaluation.engine import Example, Watch
-from crispseg.evaluation.records import ImageRecord
+from crispseg.evaluation.records import ImageRecord, Settings
 from crispseg.io import read_label_ids
 from crispseg.labels import LabelSpace
 from crispseg.metrics.counts import Counts
@@ -25,7 +25,7 @@ from crispseg.plausibility.label_files import what_files_hold
 from crispseg.plausibility.placement import Placement, odd_placements, placement
 from crispseg.plausibility.readings import odd_readings
 
-__all__ = ["PlacementWatch", "say", "what_else", "why_refused"]
+__all__ = ["PlacementWatch", "empty_crops", "say", "what_else", "why_refused"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -78,6 +78,27 @@ def what_else(
     if right < _POOR * whole and encodings[0] != "colours":
         found += odd_readings(_by_value(chosen, space, encodings[1]), space, *encodings)
     return found
+
+
+def empty_crops(distance: Counts | None, settings: Settings) -> list[Oddity]:
+    """Crop factors that leave nothing of any image: GSCNN's are for 1024 rows, and so is the margin.
+
+    Args:
+        distance: (2, F, K) intersections and unions of all images; None: not scored.
+        settings: of the scores.
+    """
+    if distance is None:
+        return []
+    unions = distance[1].sum(axis=1)
+    empty = [str(factor) for factor, union in zip(settings.crop_factors_px, unions, strict=True) if not union]
+    if not empty:
+        return []
+    detail = (
+        f"crops by {', '.join(empty)} px with a margin of {settings.crop_margin_px} px hold no labelled pixel of any "
+        "image; GSCNN's factors and its margin of 100 px are for images of 1024 rows: scale both to the rows of these "
+        "(--crop-factors, --crop-margin)"
+    )
+    return [Oddity("crops that hold nothing", detail)]
 
 
 def why_refused(pairs: Sequence[FilePair], space: LabelSpace, encodings: Sequence[Encoding]) -> str:

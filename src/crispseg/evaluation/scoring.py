@@ -19,7 +19,7 @@ from crispseg.evaluation.engine import Example, ScoredSet, Watch, Work, score_se
 from crispseg.evaluation.folders import FolderSet
 from crispseg.evaluation.instances import with_instance_files
 from crispseg.evaluation.journal import Journal
-from crispseg.evaluation.plausible import PlacementWatch, say, what_else, why_refused
+from crispseg.evaluation.plausible import PlacementWatch, empty_crops, say, what_else, why_refused
 from crispseg.evaluation.records import ImageRecord, Settings, score_image
 from crispseg.evaluation.scores import Scores
 from crispseg.evaluation.totals import Totals
@@ -309,6 +309,7 @@ def _evaluate(
         images, settings, problems, journal=journal, skip_bad=skip_bad, workers=workers, progress=progress, watch=placed
     )
     say((look(totals.confusion) if look is not None else []) or placed.oddities())
+    say(empty_crops(totals.counts.arrays().get("distance"), settings))
     scores = replace(totals.scores(skipped=len({problem.where for problem in skipped})), absent=absent)
     if folder is not None:
         in_words = "".join(f"{problem.where}: {problem.kind}: {problem.detail}\n" for problem in skipped)
