@@ -11,6 +11,8 @@ import httpx2 as httpx
 import numpy as np
 import pytest
 import torch
+from timm.layers import AvgPool2dSame
+from torch import nn
 from typer.testing import CliRunner
 
 from crispseg import export as room
@@ -18,10 +20,12 @@ from crispseg.cli import app
 from crispseg.errors import ConfigError, DataError, WeightsError
 from crispseg.export import export_model
 from crispseg.export import files as export_files
+from crispseg.export.graph import WithOutputs, traced
 from crispseg.inference import ExportedModel, Predictor
 from crispseg.io import write_png
 from crispseg.labels import label_space
 from crispseg.models import CONTEXTS, HEADS, create_model, save_model
+from crispseg.types import SegmentationOutput
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -155,6 +159,37 @@ def test_a_file_that_differs_is_an_error_and_does_not_stay(model, tmp_path, monk
     monkeypatch.setattr(export_files, "ExportedModel", Differing)
     with pytest.raises(WeightsError, match=r"logits differ from the model's by 0\.01 at 1×3×203×160"):
         export_model(model, tmp_path / "model.pt2")
+    assert not list(tmp_path.iterdir())
+
+
+class Pooling(nn.Module):
+    """A shortcut of a dilated ResNet-D: timm's "same" padding, whose ⌈size / stride⌉ torch can trace, but not save."""
+
+    def __init__(self):
+        super().__init__()
+        self.shortcut = nn.Sequential(AvgPool2dSame(3, 2), AvgPool2dSame(2, 1))
+
+    def forward(self, images):
+        return SegmentationOutput(logits=self.shortcut(images))
+
+
+def test_padding_that_keeps_sizes_can_be_saved(tmp_path):
+    module = WithOutputs(Pooling(), ("logits",))
+    torch.export.save(traced(module), tmp_path / "pooling.pt2")
+    loaded = torch.export.load(tmp_path / "pooling.pt2").module()
+    for size_hw in [(64, 97), (71, 128)]:
+        images = torch.rand(1, 3, *size_hw)
+        assert torch.equal(loaded(images)[0], module(images)[0])
+
+
+def test_what_torch_cannot_save_is_one_line(tmp_path, monkeypatch):
+    def cannot_save(*_, **__):
+        raise AssertionError("op <built-in function ceil>\nis not in _SYM_OPS")
+
+    monkeypatch.setattr(export_files, "traced", lambda module: module)
+    monkeypatch.setattr(torch.export, "save", cannot_save)
+    with pytest.raises(ConfigError, match=r"cannot save this model \(op .* is not in _SYM_OPS\); write \.onnx"):
+        export_model(small_model("plain"), tmp_path / "model.pt2")
     assert not list(tmp_path.iterdir())
 
 

@@ -252,7 +252,16 @@ def _write_openvino_graph(graph: Any, card: ExportCard, path: Path) -> None:
 
 
 def _write_torch(module: WithOutputs, card: ExportCard, path: Path) -> None:
-    torch.export.save(traced(module), path, extra_files={CARD_KEY: card.to_json()})
+    program = traced(module)
+    try:
+        torch.export.save(program, path, extra_files={CARD_KEY: card.to_json()})
+    except OSError:
+        raise
+    except Exception as error:  # torch's own classes, with the whole graph in the text
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"torch.export cannot save this model ({reason:.300}); write .onnx or .xml, or use the model folder"
+        ) from error
 
 
 _WRITERS = {"onnx": write_onnx, "openvino": _write_openvino, "torch": _write_torch}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import warnings
 from typing import Any
 
@@ -81,6 +83,7 @@ def traced(module: WithOutputs) -> torch.export.ExportedProgram:
                 f"torch.export cannot make a graph of this model for every size ({reason:.300})"
             ) from error
     _without_assertions(program)
+    _with_whole_ceilings(program)
     return program
 
 
@@ -95,3 +98,29 @@ def _without_assertions(program: torch.export.ExportedProgram) -> None:
             graph.erase_node(node)
     graph.eliminate_dead_code()
     program.graph_module.recompile()
+
+
+def _with_whole_ceilings(program: torch.export.ExportedProgram) -> None:
+    """Write ⌈size / stride⌉ as (size + stride − 1) // stride: torch can trace the former, but not save it.
+
+    timm's padding that keeps sizes computes so, in the shortcuts of dilated ResNet-D among others.
+    """
+    graph = program.graph_module.graph
+    for node in list(graph.nodes):
+        shares: Any = node.args[0] if node.target is math.ceil else None
+        if not isinstance(shares, torch.fx.Node) or shares.target is not operator.truediv:
+            continue
+        size, stride = shares.args
+        if not isinstance(stride, int):
+            continue
+        with graph.inserting_before(node):
+            above = _whole(graph, operator.add, size, stride - 1)
+            node.replace_all_uses_with(_whole(graph, operator.floordiv, above, stride))
+    graph.eliminate_dead_code()
+    program.graph_module.recompile()
+
+
+def _whole(graph: torch.fx.Graph, function: Any, size: Any, number: int) -> torch.fx.Node:
+    node = graph.call_function(function, (size, number))
+    node.meta["val"] = function(size.meta["val"], number)
+    return node
