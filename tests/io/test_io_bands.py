@@ -1,6 +1,8 @@
 """Bands, ranges and heads of image files."""
 
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +120,26 @@ def test_broken_heads_are_named(tmp_path, cut):
 def test_pictures_of_any_bands():
     assert as_picture(RGBA).shape == as_picture(GREY16[..., None]).shape == (6, 9, 3)
     assert as_picture(GREY16[..., None]).dtype == np.uint8
+
+
+def test_no_pixels_of_a_png_are_decoded_for_its_head_unless_something_may_tell_that_it_is_turned(tmp_path):
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4) + name + data + zlib.crc32(name + data).to_bytes(4)
+
+    huge = struct.pack(">IIBBBBB", 2**31 - 1, 1, 16, 6, 0, 0, 0)  # no memory has room for it
+    path = tmp_path / "huge.png"
+    for between in (b"", chunk(b"eXIf", b"II*\0")):
+        path.write_bytes(
+            b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", huge) + between + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+        )
+        facts = image_facts(path)
+        assert (facts.size_hw, facts.bits, facts.orientation) == ((1, 2**31 - 1), 16, 1)
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (4, 3)).save(path, exif=exif)
+    whole = path.read_bytes()
+    start, end = whole.index(b"eXIf") - 4, whole.index(b"IDAT") - 4
+    behind = whole.index(b"IEND") - 4  # where other tools put it
+    path.write_bytes(whole[:start] + whole[end:behind] + whole[start:end] + whole[behind:])
+    assert image_facts(path).orientation == 6

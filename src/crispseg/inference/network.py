@@ -115,7 +115,8 @@ class NetworkBackend:
         if precision == "float32" or (self._wanted == "auto" and images.shape[-2] * images.shape[-1] < _SMALL):
             return self._run(images)
         dtype = getattr(torch, precision)
-        run = (self._converted and self._converted.in_dtype(dtype)) or self._run
+        copy = None if self._converted is None else self._converted.in_dtype(dtype)
+        run = self._run if copy is None else copy  # by identity: a compiled module has no truth value
         with torch.autocast(images.device.type, dtype=dtype):
             return run(images.to(memory_format=torch.channels_last))
 

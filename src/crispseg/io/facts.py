@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from crispseg.errors import DataError
-from crispseg.io.images import image_format, opened_image
+from crispseg.io.images import image_format, opened_image, stored_orientation
 
 __all__ = ["ImageFacts", "image_facts"]
 
@@ -58,7 +58,6 @@ def image_facts(path: str | os.PathLike[str]) -> ImageFacts:
     if image_format(path) == "TIFF":
         return _tiff_facts(Path(path))
     with opened_image(path) as image:
-        orientation = image.getexif().get(0x0112, 1)
         bands = _BANDS.get(image.mode, len(image.getbands()))
         return ImageFacts(
             format=image.format or "",
@@ -67,7 +66,7 @@ def image_facts(path: str | os.PathLike[str]) -> ImageFacts:
             bits=_png_bits(Path(path), image),
             pages=int(getattr(image, "n_frames", 1)) if image.format != "MPO" else 1,  # a camera's previews
             alpha=image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info,
-            orientation=orientation if orientation in range(1, 9) else 1,
+            orientation=stored_orientation(image),
             has_palette=image.mode in _PALETTE_MODES,
         )
 

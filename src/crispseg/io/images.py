@@ -45,6 +45,7 @@ __all__ = [
     "read_image",
     "says_transparency",
     "stored_again",
+    "stored_orientation",
     "write_png",
 ]
 
@@ -394,6 +395,21 @@ def _check_pixels(path: ImageSource, found: int, max_pixels: int) -> None:
 def _orientation(image: Image.Image) -> object:
     """By the EXIF standard 1 to 8; 1, upright, where the file says nothing. Broken files hold other things."""
     return image.getexif().get(_ORIENTATION_TAG, 1)
+
+
+def stored_orientation(image: Image.Image) -> int:
+    """By the EXIF standard 1 to 8, of an image that is not decoded yet.
+
+    Pillow decodes a PNG to answer, because the note may stand behind the pixels; here only where there may be one.
+    """
+    if image.format == "PNG" and image.fp is not None:
+        place = image.fp.tell()
+        _, may_be_turned = _walk_png(image.fp)
+        image.fp.seek(place)
+        if not may_be_turned or image.width * image.height > MAX_PIXELS:  # too large to be read at all, too
+            return 1
+    found = _orientation(image)
+    return int(found) if isinstance(found, int) and found in range(1, 9) else 1
 
 
 def _walk_png(file: _Opened) -> tuple[tuple[int, int], bool]:

@@ -80,7 +80,7 @@ def draw(names: Sequence[str], config: DataConfig) -> list[int]:
     Example:
         >>> names = [f"drive{index // 4}_{index}" for index in range(12)]
         >>> draw(names, DataConfig(val=0.3, group_by="drive[0-9]+"))
-        [8, 9, 10, 11]
+        [4, 5, 6, 7]
     """
     groups: dict[str, list[int]] = {}
     for index, name in enumerate(names):
