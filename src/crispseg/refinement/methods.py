@@ -78,22 +78,23 @@ def mean_field(
     shares: Floats,
     reach_px: int,
     *,
-    trust: float = 0.7,
+    certainty: float = 2.0,
     position_px: float = 4.0,
-    colour: float = 0.08,
-    appearance_weight: float = 4.0,
+    colour: float = 0.04,
+    appearance_weight: float = 30.0,
     smoothness_weight: float = 1.0,
 ) -> Floats:
     """Mean field steps of a random field over image and mask, as DenseCRF's (Krähenbühl and Koltun, 2011, eq. 3).
 
     Its pairwise terms reach 5 pixels, not the whole image, as in ConvCRF (Teichmann and Cipolla, 2018). Only pixels
-    that have several labels within reach are looked at.
+    that have several labels within reach are looked at. The weights were chosen on CamVid's training images
+    (docs/results/refine.md).
 
     Args:
         image: (h, w, 3) RGB in [0, 1].
         shares: (K, h, w) of each label.
         reach_px: see `METHODS`.
-        trust: the probability of a label that the mask says outright.
+        certainty: how much more probable the mask's label is than any other one, as a logarithm.
         position_px: θ_α, of both kernels' distance.
         colour: θ_β, of the difference of colours.
         appearance_weight: w⁽¹⁾, of neighbours of a like colour, as the mean over the window.
@@ -103,8 +104,8 @@ def mean_field(
         (K, h, w): the field's marginals.
     """
     count, height, width = shares.shape
-    floor = (1 - trust) / max(count - 1, 1)
-    unary = np.log(floor + (trust - floor) * shares.reshape(count, -1).T)  # (h·w, K)
+    floor = np.float32(math.exp(-certainty))
+    unary = np.log(floor + (1 - floor) * shares.reshape(count, -1).T)  # (h·w, K), 0 where the mask says so outright
     marginals = _softmax(unary)
     rows, columns = np.nonzero((within_reach(shares, reach_px)).sum(axis=0) > 1)
     here = rows * width + columns
