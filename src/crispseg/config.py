@@ -59,6 +59,7 @@ class ModelConfig(_Values):
     in_channels: Annotated[int, Field(gt=0, le=64)] | None = None  # bands of an image; None: of data.bands, 3 without
     bands: tuple[PositiveInt, ...] | None = None  # of image files: as data.bands has them, kept for segmenting
     value_range: tuple[float, float] | None = None  # of image files: as data has it, kept for segmenting
+    sees_mask: bool = False  # three bands more tell of a coarse mask's borders: set by data.target corrections
     mean: tuple[float, ...] | None = None  # of each band, of 1; None: the backbone's, measured for other than 3 bands
     std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] | None = (
         None  # the deviation likewise
@@ -69,12 +70,16 @@ class ModelConfig(_Values):
 
     @property
     def image_channels(self) -> int:
-        """How many bands an image has."""
+        """How many bands an image has, with those that tell of a mask."""
+        if self.sees_mask:
+            return 6
         return self.in_channels or (3 if self.bands is None else len(self.bands))
 
     @model_validator(mode="after")
     def _per_band(self) -> ModelConfig:
         count = self.image_channels
+        if self.sees_mask and (self.bands is not None or self.in_channels not in (None, 3, count)):
+            raise ValueError("sees_mask adds three bands to red, green and blue alone; leave out bands and in_channels")
         for key in ("bands", "mean", "std"):
             values = getattr(self, key)
             if values is not None and len(values) != count:
@@ -98,7 +103,8 @@ class DataConfig(_Values):
     layout: str = "folder"  # a name in crispseg.data.LAYOUTS, such as cityscapes or camvid; docs/datasets.md has all
     root: str | None = None
     labels: str | None = None  # name of a packaged table or path of a YAML file; None: the layout's own
-    target: Literal["classes", "directions"] = "classes"  # directions: which way the inside lies, for refiners
+    # for refiners: directions, which way the inside lies; corrections, which way the right label of a damaged mask lies
+    target: Literal["classes", "directions", "corrections"] = "classes"
     reach_px: Annotated[int, Field(gt=0, le=64)] = 4  # how far from a border pixels have a direction
     train_split: str = "train"  # a plus joins several, as in train+val
     val_split: str = "val"

@@ -8,7 +8,9 @@ from torch.utils.data import DataLoader
 
 from crispseg.config import DataConfig
 from crispseg.data import JointTransform, Sample, SegmentationDataset, build_dataset
+from crispseg.data.damage import damaged
 from crispseg.labels import label_space
+from crispseg.ops.directions import corrections, mask_bands
 
 TOY = DataConfig(
     layout="toy_streets", toy_size_hw=(24, 32), toy_train_images=6, toy_val_images=3, crop_hw=(16, 20), workers=0
@@ -93,6 +95,48 @@ def test_the_variation_of_an_index_is_drawn_from_seed_epoch_and_index():
     np.testing.assert_array_equal(data[4]["labels"].numpy(), labels)
     np.testing.assert_array_equal(data[4]["image"].numpy(), image.transpose(2, 0, 1).astype(np.float32) / 255)
     np.testing.assert_array_equal(data[-2]["image"].numpy(), data[4]["image"].numpy())
+
+
+def test_corrections_are_of_a_mask_that_is_damaged_after_the_transform_and_seen_beside_the_image():
+    config = TOY.model_copy(update={"target": "corrections", "reach_px": 3})
+    data, plain = (
+        build_dataset(config, "train", augment=True, seed=3),
+        build_dataset(TOY, "train", augment=True, seed=3),
+    )
+    assert data.label_space.name == "directions"
+    data.set_epoch(2)
+    item = data[4]
+    rng = np.random.default_rng((3, 2, 4))
+    image, labels, _ = plain.sample(4)
+    image, labels = data.transform(image, labels, rng)
+    mask = damaged(labels, rng)
+    assert item["image"].shape == (6, 16, 20)
+    np.testing.assert_array_equal((item["image"][:3] * 255).round(), image.transpose(2, 0, 1))
+    np.testing.assert_array_equal((item["image"][3:] * 255).round(), mask_bands(mask).transpose(2, 0, 1))
+    np.testing.assert_array_equal(item["labels"], corrections(labels, mask, 3))
+
+
+def test_whole_samples_are_damaged_alike_in_every_epoch_and_otherwise_than_each_other():
+    data = build_dataset(TOY.model_copy(update={"target": "corrections"}), "val", augment=False)
+    whole = [data.sample(index) for index in range(3)]
+    data.set_epoch(5)
+    for index, one in enumerate(whole):
+        np.testing.assert_array_equal(data.sample(index - 3).image, one.image)
+        np.testing.assert_array_equal((data[index]["image"] * 255).round(), one.image.transpose(2, 0, 1))
+        np.testing.assert_array_equal(data[index]["labels"], one.labels)
+    assert sum(bool(one.labels.any()) for one in whole) >= 2
+
+
+def test_bands_of_a_mask_fill_the_range_of_images_of_16_bits():
+    class Deep(Counting):
+        def sample(self, index):
+            image, labels, name = super().sample(index)
+            return Sample(image.astype(np.uint16) * 257, labels, name)
+
+    deep = SegmentationDataset(Deep(), label_space("camvid"), target="corrections")
+    flat = SegmentationDataset(Counting(), label_space("camvid"), target="corrections")
+    assert deep.sample(2).image.dtype == np.uint16
+    torch.testing.assert_close(deep[2]["image"], flat[2]["image"])
 
 
 def test_without_variation_epochs_are_the_same():

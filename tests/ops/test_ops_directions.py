@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from crispseg.labels import label_space
-from crispseg.ops.directions import STEPS, inward_directions, walk
+from crispseg.ops.directions import STEPS, corrections, inward_directions, mask_bands, walk
 
 LABELS = arrays.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.sampled_from([0, 1, 255]))
 
@@ -63,12 +63,15 @@ def test_a_reach_below_one_is_refused():
         inward_directions(np.zeros((2, 2), dtype=np.uint8), 0)
 
 
+@pytest.mark.parametrize("mask", [None, np.arange(35).reshape(5, 7) // 3 % 2])
 @given(arrays.arrays(np.uint8, (5, 7), elements=st.integers(0, 8)), st.integers(1, 6))
-def test_a_walk_goes_step_by_step_within_the_map(directions, steps):
-    arrived = walk(directions, steps)
+def test_a_walk_goes_step_by_step_within_the_map(mask, directions, steps):
+    arrived = walk(directions, steps, mask)
     for row, column in np.ndindex(5, 7):
         at = row, column
         for _ in range(steps):
+            if mask is not None and mask[at] != mask[row, column]:
+                break
             down, right = STEPS[directions[at]]
             at = min(max(at[0] + down, 0), 4), min(max(at[1] + right, 0), 6)
         assert divmod(int(arrived[row, column]), 7) == at
@@ -79,6 +82,68 @@ def test_following_the_true_directions_restores_what_was_moved_by_a_pixel():
     truth[4:16, 4:16] = 1
     moved = np.roll(truth, 1, axis=1)
     assert (moved.ravel()[walk(inward_directions(truth, 4), 8)] == truth).all()
+
+
+REGIONS = arrays.arrays(np.uint8, (7, 9), elements=st.sampled_from([0, 1, 2, 255]))
+
+
+@given(REGIONS, arrays.arrays(np.uint8, (7, 9), elements=st.integers(0, 2)), st.integers(1, 4))
+def test_a_correction_leads_to_the_nearest_pixel_where_the_mask_has_the_right_label(labels, mask, reach):
+    found = corrections(labels, mask, reach)
+    for row, column in np.ndindex(labels.shape):
+        label = labels[row, column]
+        if label == 255 or label == mask[row, column]:
+            assert found[row, column] == (255 if label == 255 else 0)
+            continue
+        goals = [(r - row, c - column) for r, c in zip(*np.nonzero(mask == label), strict=True)]
+        nearest = min((math.hypot(*goal) for goal in goals), default=math.inf)
+        if nearest > reach + 0.5:
+            assert found[row, column] == 0
+        elif nearest <= reach:
+            octants = {
+                round(math.atan2(down, right) / (math.pi / 4) + nudge) % 8 + 1
+                for down, right in goals
+                for nudge in (-1e-3, 1e-3)  # two octants may be equally near
+                if math.hypot(down, right) <= nearest * 1.03
+            }
+            assert found[row, column] in octants
+
+
+def test_following_corrections_mends_what_a_mask_has_off_by_up_to_the_reach():
+    rows, columns = np.mgrid[:50, :60]
+    truth = ((rows - 25) ** 2 + (columns - 30) ** 2 < 200).astype(np.uint8)
+    truth[:, 50:53] = 2  # a line, off by its own width
+    mask = np.roll(truth, 3, axis=1)
+    mended = mask.ravel()[walk(corrections(truth, mask, 4), 4, mask)]
+    assert (mended != truth)[:, 3:].mean() < 0.02 * (mask != truth)[:, 3:].mean()
+    assert (corrections(truth, truth, 4) == 0).all()
+    with pytest.raises(ValueError, match="reach_px is 0"):
+        corrections(truth, mask, 0)
+
+
+@given(arrays.arrays(np.uint8, (6, 8), elements=st.integers(0, 3)))
+def test_bands_of_a_mask_do_not_know_its_labels_and_point_away_from_others(mask):
+    names = np.array([70000, 3, 12, 5])
+    bands = mask_bands(mask)
+    assert (mask_bands(names[mask]) == bands).all()
+    inside = np.array(
+        [
+            [len(set(mask[max(r - 2, 0) : r + 3, max(c - 2, 0) : c + 3].ravel())) == 1 for c in range(8)]
+            for r in range(6)
+        ]
+    )
+    assert (bands[inside] == (128, 128, 0)).all()
+
+
+def test_the_two_sides_of_a_border_have_opposite_bands():
+    mask = np.zeros((9, 10), dtype=np.int64)
+    mask[:, 5:] = -4
+    bands = mask_bands(mask)
+    assert bands[4, 4:6, 0].tolist() == [128, 128]
+    assert bands[4, 4, 1] < 30
+    assert bands[4, 5, 1] > 226
+    assert bands[4, 4, 2] == bands[4, 5, 2] > bands[4, 3, 2] > bands[4, 2, 2] == 0
+    assert (mask_bands(mask.T)[..., 0] == bands[..., 1].T).all()
 
 
 def test_the_label_table_names_the_steps_in_their_order():

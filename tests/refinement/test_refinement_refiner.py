@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import crispseg
+from crispseg.backbones.more_bands import see_more_bands
+from crispseg.config import ModelConfig
 from crispseg.errors import ConfigError, DataError
 from crispseg.labels import label_space
-from crispseg.ops.directions import inward_directions
+from crispseg.models import load_weights
+from crispseg.ops.directions import corrections, inward_directions, mask_bands
 from crispseg.refinement import METHODS, Refiner, enlarged
 
 
@@ -24,6 +27,25 @@ class Oracle(torch.nn.Module):
         directions = np.stack([inward_directions(one, 4) for one in regions])
         logits = torch.nn.functional.one_hot(torch.from_numpy(directions).long() % 255, 9).float()
         return crispseg.SegmentationOutput(logits=20 * logits.permute(0, 3, 1, 2))
+
+
+class SeeingOracle(torch.nn.Module):
+    """Knows the truth, from the image's red channel, and the mask by its bands: a refiner with a mask at its best."""
+
+    label_space = label_space("directions")
+    config = ModelConfig(sees_mask=True)
+
+    def __init__(self, mask):
+        super().__init__()
+        self.mask = mask
+
+    def forward(self, images):
+        seen = (images[0] * 255).round().byte().numpy()
+        assert (seen[3:] == mask_bands(self.mask).transpose(2, 0, 1)).all()
+        directions = torch.from_numpy(corrections(seen[0] // 80, self.mask, 4)).long()
+        return crispseg.SegmentationOutput(
+            logits=20 * torch.nn.functional.one_hot(directions, 9).permute(2, 0, 1)[None].float()
+        )
 
 
 def image_of(regions):
@@ -121,6 +143,45 @@ def test_windows_change_little_and_one_class_nothing():
 def test_masks_that_do_not_fit_are_refused(mask, message):
     with pytest.raises(DataError, match=message):
         Refiner("guided_filter")(np.zeros((8, 8, 3), dtype=np.uint8), mask)
+
+
+def test_a_network_that_sees_the_mask_moves_thin_parts_and_is_given_the_masks_bands():
+    truth = np.zeros((24, 32), dtype=np.uint8)
+    truth[5:20, 4:12] = 1
+    truth[:, 20:23] = 2  # a line, off by its own width
+    mask = np.roll(truth, 3, axis=1)
+    refiner = Refiner(SeeingOracle(mask), precision="float32")
+    assert (refiner.sees_mask, refiner.keep_thin_px) == (True, 1)
+    assert (refiner(image_of(truth * 80), mask) == truth).mean() > 0.99
+    names = np.array([900, -5, 70000])
+    assert (refiner(image_of(truth * 80), names[mask]) == names[refiner(image_of(truth * 80), mask)]).all()
+    probability = np.eye(3, dtype=np.float32)[mask].transpose(2, 0, 1) * 0.8 + 0.05
+    assert (refiner(image_of(truth * 80), probability).argmax(axis=0) == truth).mean() > 0.99
+    kept = Refiner(SeeingOracle(mask), keep_thin_px=7, precision="float32")
+    assert (kept.keep_thin_px, (kept(image_of(truth * 80), mask) == mask)[:, 23:26].all()) == (7, True)
+    with pytest.raises(ConfigError, match="looks at the mask, and none was given"):
+        refiner.directions(image_of(truth))
+
+
+def test_a_network_that_sees_masks_is_no_segmenter_and_starts_as_the_network_of_images_that_it_is_made_of(tmp_path):
+    options = {"backbone": "resnet18", "channels": 8, "output_stride": 32, "label_space": label_space("directions")}
+    images_alone = crispseg.create_model("plain", **options).eval()
+    images_alone.mean.fill_(0.3)
+    crispseg.save_model(images_alone, tmp_path / "images")
+    seeing = crispseg.create_model("plain", **options, sees_mask=True).eval()
+    assert load_weights(seeing, tmp_path / "images", partial=True) == []
+    seen = torch.rand(1, 6, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(seeing(seen).logits, images_alone(seen[:, :3]).logits)
+    assert seeing.mean.flatten().tolist() == pytest.approx([0.3] * 3 + [0.5] * 3)
+    crispseg.save_model(seeing, tmp_path / "seeing")
+    assert Refiner(crispseg.load_model(tmp_path / "seeing")).sees_mask
+    assert not Refiner(images_alone).sees_mask
+    with pytest.raises(ConfigError, match=r"looks at masks of images.*crispseg refine"):
+        crispseg.Predictor(seeing)("street.jpg")
+    images_alone.backbone.mean = (0.5,) * 12  # as if it cut images into pieces first
+    with pytest.raises(ConfigError, match="its first layer is no convolution of the image's bands"):
+        see_more_bands(images_alone.backbone, 3, "resnet18")
 
 
 def test_what_is_no_refiner_is_refused():

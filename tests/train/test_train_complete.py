@@ -95,6 +95,28 @@ def test_what_no_part_takes_is_an_error_before_anything_is_read(changes, message
     assert not (tmp_path / "run").exists()
 
 
+def test_data_that_damages_masks_makes_a_model_that_sees_them():
+    recipe = completed(load_recipe("camvid/refiner_with_mask"))
+    assert recipe.model.sees_mask
+    assert recipe.model.image_channels == 6
+    assert completed(recipe) == recipe
+    assert not completed(load_recipe("camvid/refiner")).model.sees_mask
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "message"),
+    [
+        ("camvid/refiner", ["model.sees_mask=true"], "data.target is 'directions', which has no masks"),
+        ("camvid/refiner_with_mask", ["data.bands=[1,2,3,4]"], "red, green, blue and three bands of a mask"),
+        ("camvid/refiner_with_mask", ["model.in_channels=6"], "leave out"),
+        ("camvid/refiner_with_mask", ["data.bit_depth=12"], "leave out"),
+    ],
+)
+def test_a_model_sees_masks_beside_colours_where_there_are_some(recipe, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        completed(load_recipe(recipe, changes))
+
+
 def test_a_saved_recipe_keeps_its_options_under_later_defaults(tmp_path):
     recipe = completed(Recipe(model={"head": "gscnn"}, data={"layout": "kitti"}))
     save_recipe(recipe, tmp_path / "recipe.yaml")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable
-from functools import partial
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +13,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from crispseg.config import DataConfig
 from crispseg.data.class_uniform import ClassDraw
+from crispseg.data.damage import damaged
 from crispseg.data.layouts import open_layout
 from crispseg.data.records import Sample, SampleSource
 from crispseg.data.transforms import JointTransform
@@ -23,9 +22,12 @@ from crispseg.errors import DataError
 from crispseg.io.bands import AS_SHOWN, full_value
 from crispseg.labels import LabelSpace
 from crispseg.labels import label_space as load_label_space
-from crispseg.ops.directions import inward_directions
+from crispseg.ops.directions import corrections, inward_directions, mask_bands
 
-__all__ = ["Item", "SegmentationDataset", "build_dataset", "transform_of"]
+__all__ = ["Item", "SegmentationDataset", "Target", "build_dataset", "transform_of"]
+
+Target = Literal["classes", "directions", "corrections"]
+"""What labels become; see `SegmentationDataset`."""
 
 
 class Item(TypedDict):
@@ -55,8 +57,11 @@ class SegmentationDataset(Dataset[Item]):
         transform: varies a sample; None leaves images whole.
         seed: of the transform's draws.
         cache: keep every decoded sample in memory, shared with workers that are forked after construction.
-        directions_reach_px: with it labels become directions to the inside of their regions, after the transform,
-            which turns and scales them; see `crispseg.ops.directions.inward_directions`. None: they stay classes.
+        target: what labels become, after the transform, which turns and scales them. ``"directions"``: to the inside of
+            their regions, see `crispseg.ops.directions.inward_directions`. ``"corrections"``: of a mask that is damaged
+            on purpose (`crispseg.data.damage`), see `crispseg.ops.directions.corrections`; the image then has the
+            mask's bands behind its own (`crispseg.ops.directions.mask_bands`). ``"classes"``: they stay as they are.
+        reach_px: of directions and corrections.
 
     Attributes:
         source: as given.
@@ -73,14 +78,13 @@ class SegmentationDataset(Dataset[Item]):
         *,
         seed: int = 0,
         cache: bool = False,
-        directions_reach_px: int | None = None,
+        target: Target = "classes",
+        reach_px: int = 4,
     ) -> None:
         self.source = source
         self.source_space = label_space
-        self.label_space = label_space if directions_reach_px is None else load_label_space("directions")
-        self._relabel: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]] | None = None
-        if directions_reach_px is not None:
-            self._relabel = partial(inward_directions, reach_px=directions_reach_px)
+        self.label_space = label_space if target == "classes" else load_label_space("directions")
+        self.target, self.reach_px = target, reach_px
         self.names = list(source.names)
         self.transform = transform
         self.seed = seed
@@ -96,7 +100,7 @@ class SegmentationDataset(Dataset[Item]):
             data_worker()
         image, labels, name = self._source_sample(key.sample if isinstance(key, ClassDraw) else key)
         if self.transform is None:
-            pass
+            rng = self._fixed_draws(key.sample if isinstance(key, ClassDraw) else key)
         elif isinstance(key, ClassDraw):
             # NumPy takes (a, b, c) and (a, b, c, 0) for the same seed, hence the 1.
             rng = np.random.default_rng((self.seed, self.epoch, key.position, 1))
@@ -104,8 +108,7 @@ class SegmentationDataset(Dataset[Item]):
         else:
             rng = np.random.default_rng((self.seed, self.epoch, key % len(self)))
             image, labels = self.transform(image, labels, rng)
-        if self._relabel is not None:
-            labels = self._relabel(labels)
+        image, labels = self._as_target(image, labels, rng)
         channels_first = np.ascontiguousarray(image.transpose(2, 0, 1))
         if channels_first.dtype != np.uint8:  # PyTorch knows little of uint16
             channels_first = channels_first.astype(np.float32)
@@ -116,7 +119,7 @@ class SegmentationDataset(Dataset[Item]):
         )
 
     def sample(self, index: int) -> Sample:
-        """One whole sample without transform.
+        """One whole sample without transform, as the target has it; a damaged mask is the same in every epoch.
 
         Args:
             index: from 0, or negative from the end.
@@ -125,8 +128,23 @@ class SegmentationDataset(Dataset[Item]):
             IndexError: if there is no such sample.
             DataError: if its files are broken or do not fit together or to the table.
         """
-        sample = self._source_sample(index)
-        return sample if self._relabel is None else sample._replace(labels=self._relabel(sample.labels))
+        image, labels, name = self._source_sample(index)
+        return Sample(*self._as_target(image, labels, self._fixed_draws(index)), name)
+
+    def _fixed_draws(self, index: int) -> np.random.Generator:
+        """What is drawn for samples without transform, whatever the epoch."""
+        return np.random.default_rng((self.seed, 0, index % len(self)))
+
+    def _as_target(
+        self, image: npt.NDArray[Any], labels: npt.NDArray[np.uint8], rng: np.random.Generator
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
+        if self.target == "directions":
+            return image, inward_directions(labels, self.reach_px)
+        if self.target == "corrections":
+            mask = damaged(labels, rng)
+            bands = mask_bands(mask).astype(image.dtype) * image.dtype.type(full_value(image) // 255)
+            return np.concatenate([image, bands], axis=2), corrections(labels, mask, self.reach_px)
+        return image, labels
 
     def _source_sample(self, index: int) -> Sample:
         if not -len(self) <= index < len(self):
@@ -181,9 +199,14 @@ def build_dataset(config: DataConfig, split: str, augment: bool, seed: int = 0) 
     """
     source, label_space = open_layout(config, config.own_split(split))
     transform = transform_of(config) if augment else None
-    reach_px = config.reach_px if config.target == "directions" else None
     return SegmentationDataset(
-        source, label_space, transform, seed=seed, cache=config.cache, directions_reach_px=reach_px
+        source,
+        label_space,
+        transform,
+        seed=seed,
+        cache=config.cache,
+        target=config.target,
+        reach_px=config.reach_px,
     )
 
 

@@ -66,9 +66,10 @@ def export_model(
 ) -> Exported:
     """Write a model as a file for another runtime, for every batch, height and width.
 
-    Images go in as (N, 3, H, W) float32 RGB in [0, 1]; the normalisation is inside. The file is run in its runtime at
-    three sizes that are not the example's, odd ones among them, and compared with the model; where it differs, nothing
-    is written.
+    Images go in as (N, 3, H, W) float32 RGB in [0, 1], with three bands more of a mask where the model refines masks by
+    looking at them (`crispseg.ops.directions.mask_bands`); the normalisation is inside. The file is run in its runtime
+    at three sizes that are not the example's, odd ones among them, and compared with the model; where it differs,
+    nothing is written.
 
     Args:
         model: stays as it is.
@@ -96,7 +97,11 @@ def export_model(
         needed("openvino", "openvino", "exporting to OpenVINO")
     if int8 is not None and kind not in _GRAPH_WRITERS:
         raise ConfigError(f"{target}: {kind} files are in float only; for 8 bits write .onnx or .xml")
-    if model.config.image_channels != 3:
+    if model.config.sees_mask and int8 is not None:
+        raise ConfigError(
+            f"{target}: 8-bit files are calibrated by images, and this model refines masks; leave out --int8"
+        )
+    if model.config.image_channels != 3 and not model.config.sees_mask:
         raise ConfigError(
             f"{target}: the model takes images of {model.config.image_channels} bands, and exported files take three "
             "so far; use the model folder"
@@ -127,7 +132,7 @@ def chosen_outputs(model: Segmenter, outputs: Sequence[str]) -> tuple[str, ...]:
         ConfigError: if one is unknown, named twice, or the model does not have it.
     """
     with _in_evaluation(model), torch.inference_mode():
-        has_boundaries = model(torch.zeros(1, 3, 64, 64)).boundary_logits is not None
+        has_boundaries = model(torch.zeros(1, model.config.image_channels, 64, 64)).boundary_logits is not None
     if not outputs:
         return ("logits", "boundaries") if has_boundaries else ("logits",)
     if unknown := [name for name in outputs if name not in OUTPUTS]:
@@ -150,12 +155,13 @@ def compare(exported: ExportedModel, module: WithOutputs) -> dict[str, float]:
     """
     differences = dict.fromkeys(module.outputs, 0.0)
     generator = np.random.default_rng(0)
+    channels = module.model.config.image_channels
     for batch, height, width in TRIED:
         assert (height, width) != EXAMPLE_HW
-        images = generator.integers(0, 256, (batch, 3, height, width)).astype(np.float32) / np.float32(255)
+        images = generator.integers(0, 256, (batch, channels, height, width)).astype(np.float32) / np.float32(255)
         with torch.inference_mode():
             expected = [one.numpy() for one in module(torch.from_numpy(images))]
-        where = f"at {batch}×3×{height}×{width}"
+        where = f"at {batch}×{channels}×{height}×{width}"
         try:
             found = exported(images)
         except Exception as error:  # every runtime has its own

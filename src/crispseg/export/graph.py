@@ -39,7 +39,7 @@ class WithOutputs(nn.Module):
         self.outputs = outputs
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W) in [0, 1] → the outputs, in order."""
+        """(N, C, H, W) in [0, 1] → the outputs, in order."""
         output = self.model(images)
         return tuple(_MAKERS[name](output) for name in self.outputs)
 
@@ -68,7 +68,8 @@ def traced(module: WithOutputs) -> torch.export.ExportedProgram:
         2: torch.export.Dim("height", min=SMALLEST_SIDE),
         3: torch.export.Dim("width", min=SMALLEST_SIDE),
     }
-    example = torch.rand(2, 3, *EXAMPLE_HW, generator=torch.Generator().manual_seed(0))
+    channels = module.model.config.image_channels
+    example = torch.rand(2, channels, *EXAMPLE_HW, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch, about itself
         try:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from crispseg.inference.images import reading_of
 from crispseg.types import SegmentationOutput
 
 __all__ = ["ConvertedNetwork", "converted"]
@@ -112,7 +113,9 @@ def converted(model: nn.Module, dtype: torch.dtype) -> nn.Module | None:
     if hasattr(model, "_orig_mod"):  # what torch.compile gives
         return None
     device = next(model.parameters(), torch.empty(0)).device
-    example = torch.rand(1, 3, _EXAMPLE_SIDE, _EXAMPLE_SIDE, generator=torch.Generator().manual_seed(0)).to(device)
+    channels = reading_of(model).channels
+    size = (1, channels, _EXAMPLE_SIDE, _EXAMPLE_SIDE)
+    example = torch.rand(size, generator=torch.Generator().manual_seed(0)).to(device)
     shared: dict[int, Any] = {id(values): values for values in (*model.parameters(), *model.buffers())}
     with torch.inference_mode(False), torch.no_grad():
         try:

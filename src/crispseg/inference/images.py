@@ -16,6 +16,7 @@ from crispseg.errors import ConfigError, DataError
 from crispseg.inference.exported import ExportedModel
 from crispseg.io.bands import AS_SHOWN, Pixels, Reading, as_picture, full_value, read_pixels
 from crispseg.io.images import ImageBytes, pillow_as_rgb
+from crispseg.ops.directions import MASK_BANDS
 from crispseg.pictures.colour import Picture
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = ["AnyImage", "AnyPixels", "InputImage", "reading_of", "require_rgb", "
 AnyPixels: TypeAlias = "npt.NDArray[np.uint8] | Tensor"
 AnyImage: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | ImageBytes | Image.Image | AnyPixels"
 
+_REFINE = "give it both: crispseg refine MASKS --images DIR --model REFINER, or crispseg.Refiner"
 _ROUNDING = 1e-3  # resampling may overshoot by a little
 
 
@@ -68,7 +70,7 @@ def reading_of(model: object) -> Reading:
             config = ModelConfig.model_validate(values) if isinstance(values, dict) else None
     if not isinstance(config, ModelConfig):
         return AS_SHOWN
-    return Reading(config.bands, config.value_range)
+    return Reading(config.bands, config.value_range, more_bands=MASK_BANDS if config.sees_mask else 0)
 
 
 def require_rgb(model: object, what: str) -> None:
@@ -79,9 +81,11 @@ def require_rgb(model: object, what: str) -> None:
         what: does so, for the error.
 
     Raises:
-        ConfigError: if it is such a model.
+        ConfigError: if it is such a model, or one that looks at masks as well.
     """
     reading = reading_of(model)
+    if reading.more_bands:
+        raise ConfigError(f"{what} shows a model images alone, and this one refines masks; {_REFINE}")
     if reading != AS_SHOWN:
         which = "their colours" if reading.bands is None else f"their bands {list(reading.bands)}"
         scale = "" if reading.value_range is None else f", {reading.value_range} being black and white"
@@ -100,9 +104,12 @@ def to_input(image: AnyImage, max_pixels: int, reading: Reading = AS_SHOWN) -> I
         reading: of files; says how many channels the model has.
 
     Raises:
+        ConfigError: if the model looks at masks as well, and an image alone was given.
         DataError: if a file cannot be read or has more pixels, or what was given is of another form.
     """
     channels = reading.channels
+    if reading.more_bands and not isinstance(image, np.ndarray) and not hasattr(image, "detach"):
+        raise ConfigError(f"the model looks at masks of images, not at images alone; {_REFINE}")
     if isinstance(image, bytes | bytearray | memoryview):
         image = ImageBytes(bytes(image))
     elif callable(getattr(image, "read", None)):  # a file object, wherever it stands

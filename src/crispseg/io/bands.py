@@ -50,16 +50,18 @@ class Reading:
         bands: of the file, from 1, in this order; None: red, green and blue as a viewer shows them.
         value_range: the stored values that become 0 and 1; None: 0 and the largest of the type, 0 and 1 of floats.
         upright: whether the file's orientation (EXIF) turns it.
+        more_bands: that no file has, behind those; who asks for them gives the pixels whole.
     """
 
     bands: tuple[int, ...] | None = None
     value_range: tuple[float, float] | None = None
     upright: bool = True
+    more_bands: int = 0
 
     @property
     def channels(self) -> int:
         """How many the input has."""
-        return 3 if self.bands is None else len(self.bands)
+        return (3 if self.bands is None else len(self.bands)) + self.more_bands
 
 
 AS_SHOWN = Reading()

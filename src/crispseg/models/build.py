@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from crispseg.backbones import build_backbone
+from crispseg.backbones.more_bands import see_more_bands
 from crispseg.config import ModelConfig
 from crispseg.context import CONTEXTS, Context
 from crispseg.errors import ConfigError
 from crispseg.heads import HEADS, Head
 from crispseg.labels import LabelSpace
 from crispseg.models.segmenter import Segmenter
+from crispseg.ops.directions import MASK_BANDS
 
 __all__ = ["ALIASES", "build_model", "create_model", "numbered_labels", "parts_of", "register_context", "register_head"]
 
@@ -65,6 +67,7 @@ def create_model(
     context_options: Mapping[str, Any] | None = None,
     label_space: LabelSpace | None = None,
     in_channels: int = 3,
+    sees_mask: bool = False,
 ) -> Segmenter:
     """Build a model from names.
 
@@ -84,6 +87,8 @@ def create_model(
         context_options: keyword arguments of the context's class.
         label_space: the classes with names and colours; None: ``class_0`` and so on.
         in_channels: bands of an image, 3 for RGB; others need a timm backbone, whose first layer's weights are adapted.
+        sees_mask: whether three bands more come behind those of the image, which tell of a mask, as refiners see it
+            (`crispseg.ops.directions.mask_bands`); they add nothing at first.
 
     Raises:
         ConfigError: if a name or an option is unknown.
@@ -109,6 +114,7 @@ def create_model(
             head_options=dict(head_options or {}),
             context_options=dict(context_options or {}),
             in_channels=None if in_channels == 3 else in_channels,
+            sees_mask=sees_mask,
         )
     except ValidationError as error:
         found = error.errors()[0]
@@ -160,8 +166,10 @@ def build_model(config: ModelConfig, label_space: LabelSpace) -> Segmenter:
         pretrained=config.pretrained,
         weights=config.backbone_weights,
         padding=config.backbone_padding,
-        in_channels=config.image_channels,
+        in_channels=3 if config.sees_mask else config.image_channels,
     )
+    if config.sees_mask:
+        see_more_bands(backbone, MASK_BANDS, config.backbone)
     info, extra_channels = backbone.info, parts.head_class.extra_channels
     context = parts.context_class(
         info.top.channels,
@@ -177,7 +185,7 @@ def build_model(config: ModelConfig, label_space: LabelSpace) -> Segmenter:
 
 def _bands(config: ModelConfig) -> dict[str, Any]:
     """Which bands image files give, where a model is made for another number of them than three."""
-    if config.bands is not None or config.image_channels == 3:
+    if config.bands is not None or config.image_channels == 3 or config.sees_mask:
         return {}
     return {"bands": tuple(range(1, config.image_channels + 1))}
 

@@ -137,7 +137,7 @@ def describe(model: Segmenter, size_hw: tuple[int, int] = (512, 512)) -> Descrip
         module.register_forward_hook(leave)
     # The fused attention operators have no formula in older releases of PyTorch; the plain one is two matrix products.
     with torch.no_grad(), shapes_only, _AllEqual(), sdpa_kernel(SDPBackend.MATH), counter:
-        hollow(torch.empty(1, 3, *size_hw, device=hollow.mean.device))
+        hollow(torch.empty(1, hollow.config.image_channels, *size_hw, device=hollow.mean.device))
 
     parameters = dict.fromkeys(macs, 0)
     for name, parameter in hollow.named_parameters():

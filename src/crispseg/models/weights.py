@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from crispseg.backbones import check_state, load_state, read_state
+from crispseg.backbones.more_bands import with_more_inputs
 from crispseg.config import ModelConfig, Recipe
 from crispseg.errors import ConfigError, WeightsError
 from crispseg.io import atomic_folder
@@ -34,6 +35,7 @@ from crispseg.models.cards import CARD_NAME, FORMAT_VERSION, WEIGHTS_NAME, find_
 from crispseg.models.plugins import needed_plugins, require_plugins
 from crispseg.models.segmenter import Segmenter
 from crispseg.models.upgrade import upgraded
+from crispseg.ops.directions import MASK_BANDS
 
 __all__ = ["load_model", "load_weights", "save_model", "saved_config"]
 
@@ -178,7 +180,8 @@ def load_weights(
         other_classes: whether the file's model may have had another number of classes. What depends on it stays as it
             is in `model`, and the log says what that is.
         partial: whether the file may be of another architecture, as in two-stage training: what has the same name and
-            shape is taken, the rest stays as it is, and the log says what that is. The backbone must fit whole.
+            shape is taken, the rest stays as it is, and the log says what that is. The backbone must fit whole; if
+            `model` sees a mask beside the image and the file's does not, it takes nothing of the mask at first.
 
     Returns:
         The layers that were left as they are, by name; none unless `other_classes` or `partial` is set.
@@ -250,6 +253,8 @@ def _fitting(
         WeightsError: if the tensors do not fit.
     """
     own = model.state_dict()
+    if partial and model.config.sees_mask:
+        state = _seeing_mask(own, state)
     fresh = _of_other_classes(model, state) if other_classes else []
     reason = f"made for {state[fresh[0]].shape[0]} classes, not {model.num_classes}" if fresh else ""
     if partial:
@@ -259,6 +264,21 @@ def _fitting(
     state = {**state, **{key: own[key] for key in fresh}}
     check_state(own, state, file)
     return state, fresh, reason
+
+
+def _seeing_mask(own: Mapping[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a network of images for one that sees a mask, too: the first convolution takes nothing of it yet."""
+    adapted = dict(state)
+    for key, value in state.items():
+        wanted = own[key].shape if key in own else value.shape
+        more = wanted[1] - value.shape[1] if len(wanted) == value.ndim == 4 else 0
+        if more != MASK_BANDS or key.startswith("head."):
+            continue
+        if key in ("mean", "std"):
+            adapted[key] = torch.cat([value, own[key][:, -more:].to(value)], dim=1)
+        elif (value.shape[0], *value.shape[2:]) == (wanted[0], *wanted[2:]):
+            adapted[key] = with_more_inputs(value, more)
+    return adapted
 
 
 def _architecture(folder: Path) -> tuple[ModelConfig, LabelSpace]:

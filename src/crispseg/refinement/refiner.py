@@ -14,7 +14,7 @@ from crispseg.errors import ConfigError, DataError
 from crispseg.inference import Predictor
 from crispseg.io.images import MAX_PIXELS, read_image
 from crispseg.labels import label_space
-from crispseg.ops.directions import STEPS, walk
+from crispseg.ops.directions import STEPS, mask_bands, walk
 from crispseg.refinement.methods import METHODS
 from crispseg.wording import nearest_name
 
@@ -33,21 +33,25 @@ UInt8 = npt.NDArray[np.uint8]
 LARGEST_FACTOR = 32
 """How many times smaller than its image a mask may be."""
 
+_KEEP_THIN_PX = 7
+
 
 class Refiner:
     """Sharpens masks: `refiner(image, mask)`.
 
-    With a network: it has learned which way the inside of a region lies (`crispseg.ops.directions`), from the image
-    alone. Each pixel follows these directions for some steps and takes the label of the pixel where it arrives (SegFix,
-    Yuan et al., 2020, whose offset is one straight step). So the labels themselves mean nothing to it, a pixel changes
-    only if another label lies within `steps` of it, and it takes one that lies there.
+    With a network: it has learned which way the inside of a region lies, from the image alone, or which way the right
+    label lies, from the image and the mask's outlines (`crispseg.ops.directions`); its configuration says which. Each
+    pixel follows these directions for some steps and takes the label of the pixel where it arrives (SegFix, Yuan et
+    al., 2020, whose offset is one straight step). So the labels themselves mean nothing to it, a pixel changes only if
+    another label lies within `steps` of it, and it takes one that lies there.
 
     Args:
-        model: a network or exported file that predicts directions, as ``crispseg fit camvid/refiner`` trains one; or a
-            name in `crispseg.refinement.METHODS`, which need no training.
+        model: a network or exported file that predicts directions, as ``crispseg fit camvid/refiner`` and
+            ``camvid/refiner_with_mask`` train them; or a name in `crispseg.refinement.METHODS`, which need no training.
         steps: most steps of a pixel, and the reach of a method; 1 to 64.
         keep_thin_px: parts of the mask that no square of so many pixels fits into stay as they are: thin ones would be
-            lost where they lie off by more than their width. 1: everything may move.
+            lost where they lie off by more than their width. 1: everything may move. None: 7, or 1 for a network that
+            looks at the mask and has learned what to do with them.
         threshold: the probability of being near a border above which a pixel moves at all, in (0, 1).
         window_hw: height and width of windows that slide over large images; None: the whole image at once.
         device: see `crispseg.Predictor`.
@@ -70,7 +74,7 @@ class Refiner:
         model: Callable[[Tensor], SegmentationOutput] | ExportedModel | str | os.PathLike[str],
         *,
         steps: int = 4,
-        keep_thin_px: int = 7,
+        keep_thin_px: int | None = None,
         threshold: float = 0.5,
         window_hw: tuple[int, int] | None = None,
         device: torch.device | str | None = None,
@@ -79,12 +83,12 @@ class Refiner:
     ) -> None:
         if not 1 <= steps <= 64:
             raise ConfigError(f"steps is {steps}; 1 to 64 expected")
-        if not 1 <= keep_thin_px <= 99:
+        if keep_thin_px is not None and not 1 <= keep_thin_px <= 99:
             raise ConfigError(f"keep_thin_px is {keep_thin_px}; 1 to 99 expected")
         if not 0 < threshold < 1:
             raise ConfigError(f"threshold is {threshold}; above 0 and below 1 expected")
         self.steps = steps
-        self.keep_thin_px = keep_thin_px
+        self.keep_thin_px = _KEEP_THIN_PX if keep_thin_px is None else keep_thin_px
         self.threshold = threshold
         self.max_pixels = max_pixels
         self.method: str | None = None
@@ -109,6 +113,13 @@ class Refiner:
                 f"the model knows {', '.join(names[:3])} and so on ({self.predictor.label_space.name!r}): it segments, "
                 "and is no refiner; a model of crispseg fit camvid/refiner is one"
             )
+        if self.sees_mask and keep_thin_px is None:
+            self.keep_thin_px = 1
+
+    @property
+    def sees_mask(self) -> bool:
+        """Whether it is a network that looks at the mask, too."""
+        return self.predictor is not None and self.predictor.reading.more_bands > 0
 
     def __call__(self, image: str | os.PathLike[str] | UInt8, mask: Mask) -> Mask:
         """Refine one mask.
@@ -132,28 +143,37 @@ class Refiner:
             assert self.method is not None
             refined = np.asarray(METHODS[self.method](picture, whole, self.steps))
         else:
-            arrived = walk(self.directions(picture), self.steps)
+            directions = self.directions(picture, whole)
+            arrived = walk(directions, self.steps, _labels_of(whole) if self.sees_mask else None)
             refined = whole.reshape(*whole.shape[:-2], -1)[..., arrived]
-        return np.where(_thin(whole, self.keep_thin_px), whole, refined)
+        return refined if self.keep_thin_px == 1 else np.where(_thin(whole, self.keep_thin_px), whole, refined)
 
-    def directions(self, image: UInt8) -> UInt8:
+    def directions(self, image: UInt8, mask: Mask | None = None) -> UInt8:
         """What the network says of an image: (H, W) uint8, indices into `crispseg.ops.directions.STEPS`.
 
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            mask: of the image's size, integers (H, W) or probabilities (K, H, W), for a network that looks at it.
+
         Raises:
-            ConfigError: of a method, which knows no directions.
+            ConfigError: of a method, which knows no directions; or if the mask is missing.
         """
         if self.predictor is None:
             raise ConfigError(f"{self.method} knows no directions; give a network")
+        if self.sees_mask:
+            if mask is None:
+                raise ConfigError("the network looks at the mask, and none was given; give it beside the image")
+            image = np.concatenate([image, mask_bands(_labels_of(mask))], axis=2)
         found = np.zeros(image.shape[:2], dtype=np.uint8)
         size_hw = (image.shape[0], image.shape[1])
         for rows in self.predictor.stream(
             lambda top, left, height, width: image[top : top + height, left : left + width], size_hw
         ):
             assert rows.probability is not None  # it was asked for
-            moving = 1 - rows.probability[0] > self.threshold
-            down, right = np.tensordot(_UNIT_STEPS, rows.probability[1:], axes=1)  # the mean direction
-            towards = np.rint(np.arctan2(down, right) * (4 / np.pi)).astype(np.int8) % 8 + 1
-            found[rows.top : rows.top + len(moving)] = np.where(moving, towards, 0)
+            moving = 1 - rows.probability[0] > self.threshold  # few pixels; the rest is not looked at
+            down, right = _UNIT_STEPS @ rows.probability[1:, moving]  # the mean direction
+            octants = np.rint(np.arctan2(down, right) * (4 / np.pi)).astype(np.int8)
+            found[rows.top : rows.top + len(moving)][moving] = octants % 8 + 1
         return found
 
 
@@ -203,12 +223,17 @@ def enlarged(mask: Mask, size_hw: tuple[int, int]) -> Mask:
 
 def _thin(mask: Mask, width_px: int) -> npt.NDArray[np.bool_]:
     """Where no square of so many pixels that has one label covers a pixel, (H, W); the frame cuts squares."""
-    labels = mask.argmax(axis=0) if mask.ndim == 3 else mask
+    labels = _labels_of(mask)
     codes = np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.float32)
     square = np.ones((width_px, width_px), dtype=np.uint8)
     uniform = (cv2.erode(codes, square) == cv2.dilate(codes, square)).astype(np.uint8)
     thick: UInt8 = cv2.dilate(uniform, square, anchor=(width_px - 1 - width_px // 2,) * 2)
     return np.asarray(thick == 0)
+
+
+def _labels_of(mask: Mask) -> Mask:
+    """(H, W) of labels, or of the most probable ones' numbers."""
+    return np.asarray(mask.argmax(axis=0)) if mask.ndim == 3 else mask
 
 
 _UNIT_STEPS = np.array(STEPS[1:], dtype=np.float32).T / np.hypot(*np.array(STEPS[1:], dtype=np.float32).T)

@@ -41,6 +41,8 @@ def _with_bands(model: ModelConfig, data: DataConfig) -> tuple[ModelConfig, Data
     Raises:
         ConfigError: if they name different numbers.
     """
+    if data.target == "corrections" or model.sees_mask:
+        return _with_mask(model, data), data
     bands, count = data.bands, model.in_channels
     if bands is None and count not in (None, 3):
         bands = model.bands or tuple(range(1, (count or 3) + 1))
@@ -57,6 +59,24 @@ def _with_bands(model: ModelConfig, data: DataConfig) -> tuple[ModelConfig, Data
         return model, data
     of_model = {"in_channels": None if bands is None else len(bands), "bands": bands, "value_range": data.stored_range}
     return model.model_copy(update=of_model), data.model_copy(update={"bands": bands})
+
+
+def _with_mask(model: ModelConfig, data: DataConfig) -> ModelConfig:
+    """A model that sees masks, for data that damages some.
+
+    Raises:
+        ConfigError: if data has none, or bands of its own.
+    """
+    if data.target != "corrections":
+        raise ConfigError(
+            f"model.sees_mask is set, and data.target is {data.target!r}, which has no masks; set it to corrections"
+        )
+    if data.bands is not None or data.stored_range is not None or model.bands is not None or model.in_channels:
+        raise ConfigError(
+            "data.target corrections gives a network red, green, blue and three bands of a mask; leave out "
+            "data.bands, data.bit_depth, data.value_range, model.bands and model.in_channels"
+        )
+    return model.model_copy(update={"sees_mask": True})
 
 
 def _with_precision(values: TrainConfig) -> TrainConfig:
