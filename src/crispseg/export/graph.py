@@ -70,6 +70,7 @@ def traced(module: WithOutputs) -> torch.export.ExportedProgram:
     }
     channels = module.model.config.image_channels
     example = torch.rand(2, channels, *EXAMPLE_HW, generator=torch.Generator().manual_seed(0))
+    torch.compiler.reset()  # what dynamo remembers of earlier graphs would be conditions of this one
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch, about itself
         try:
