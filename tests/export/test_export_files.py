@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from crispseg import export as room
 from crispseg.cli import app
+from crispseg.config import ModelConfig
 from crispseg.errors import ConfigError, DataError, WeightsError
 from crispseg.export import export_model
 from crispseg.export import files as export_files
@@ -167,6 +168,7 @@ class Pooling(nn.Module):
 
     def __init__(self):
         super().__init__()
+        self.config = ModelConfig(head="plain", backbone="test_resnet")  # of images with three bands
         self.shortcut = nn.Sequential(AvgPool2dSame(3, 2), AvgPool2dSame(2, 1))
 
     def forward(self, images):
