@@ -256,9 +256,7 @@ def _edge_prior(subject: Subject) -> Drawing:
     edges = probability > threshold
     picture = faded(subject.image)
     picture[edges] = EDGE
-    caption = (
-        f"probability above {threshold:g}: {100 * edges.mean():.1f} % of the pixels; highest {probability.max():.2f}"
-    )
+    caption = f"above {threshold:g}: {100 * edges.mean():.1f} %; highest {probability.max():.2f}"
     return _sheet(subject, [("image", subject.image), (caption, picture)])
 
 
