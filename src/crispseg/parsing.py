@@ -250,8 +250,22 @@ def _one_line(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     if mark is not None and "'\\t'" in problem:
         return f"is not YAML: line {mark.line + 1} has a tab where YAML takes spaces alone; put spaces in its place"
+    if mark is not None and (at := _comment_before(mark)) is not None:
+        return f"is not YAML: line {at} has a # in a mapping or list, which begins a comment; put the value in quotes"
     where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
     return "is not YAML: " + " ".join(f"{problem}{where}".split())
+
+
+def _comment_before(mark: yaml.Mark) -> int | None:
+    """The line of a value like ``#ff0000`` in ``{…}`` that hides the closing bracket, at most a line above a fault."""
+    lines = (mark.buffer or "").splitlines() if isinstance(mark.buffer, str) else []
+    for number in (mark.line, mark.line + 1):
+        before, sharp, hidden = lines[number - 1].partition(" #") if 0 < number <= len(lines) else ("", "", "")
+        if sharp and any(
+            before.count(opens) > before.count(shuts) and shuts in hidden for opens, shuts in ("{}", "[]")
+        ):
+            return number
+    return None
 
 
 def _once_each(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -369,9 +369,9 @@ _LAYOUT_OPTIONS = {
     "toy_streets": ("toy_train_images", "toy_val_images", "toy_size_hw", "toy_seed"),
     "kitti": ("folds", "fold"),
     "voc": ("encoding", "colour_distance"),
-    "coco": ("annotations", "image_folder", "overlaps"),
-    "labelme": ("overlaps",),
-    "yolo": ("overlaps",),
+    "coco": ("annotations", "image_folder", "overlaps", "skip_boxes"),
+    "labelme": ("overlaps", "skip_lines"),
+    "yolo": ("overlaps", "skip_boxes"),
     "huggingface": ("subset", "image_column", "label_column", "encoding", "colour_distance"),
     "folder": ("encoding", "colour_distance", "image_folder", "label_folder", "label_ending", "split_lists"),
 }

@@ -11,6 +11,7 @@ from typing import TypeVar
 __all__ = [
     "expected_in_words",
     "in_words_by_kind",
+    "kind_in_words",
     "markdown_cell",
     "nearest_name",
     "os_error_in_words",
@@ -144,6 +145,19 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def kind_in_words(value: object) -> str:
+    """What a value of YAML or JSON is, as people call it.
+
+    Example:
+        >>> [kind_in_words(value) for value in (None, [1], {"a": 1}, "a", 1)]
+        ['nothing', 'a list', 'a mapping', 'a text', 'int']
+    """
+    if value is None:
+        return "nothing"
+    names = {"list": "a list", "dict": "a mapping", "str": "a text"}
+    return names.get(type(value).__name__, type(value).__name__)
 
 
 def markdown_cell(text: str) -> str:

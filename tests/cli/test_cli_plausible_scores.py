@@ -56,10 +56,19 @@ def noisy(labels: np.ndarray) -> np.ndarray:
         (lambda labels: labels[::-1], "mirrored, top and bottom exchanged"),
         (lambda labels: labels.T, "transposed, rows and columns exchanged"),
         (lambda labels: np.pad(labels[::2, ::2], ((0, 48), (0, 48))), "at half the scale of their labels"),
-        (lambda labels: labels[:, (np.arange(96) * 0.85 + 7).astype(int)], "stretched, wider than their labels"),
-        (lambda labels: labels[:, np.minimum((np.arange(96) * 1.2).astype(int), 95)], "stretched, narrower than"),
-        (lambda labels: labels[(np.arange(96) * 0.93).astype(int)], "stretched, higher than their labels"),
-        (lambda labels: cv2.resize(labels, (108, 108), interpolation=0)[6:-6, 6:-6], "stretched, larger than"),
+        (
+            lambda labels: labels[:, (np.arange(96) * 0.85 + 7).astype(int)],
+            "stretched sideways, around the middle, to about 11",
+        ),
+        (
+            lambda labels: labels[:, np.minimum((np.arange(96) * 1.2).astype(int), 95)],
+            "stretched sideways, from the left on, to about 8",
+        ),
+        (lambda labels: labels[(np.arange(96) * 0.93).astype(int)], "stretched downwards, from above on, to about 10"),
+        (
+            lambda labels: cv2.resize(labels, (108, 108), interpolation=0)[6:-6, 6:-6],
+            "resized, around the middle, to about 11",
+        ),
     ],
 )
 def test_where_predictions_lie(tmp_path, change, said):
@@ -106,6 +115,7 @@ def test_halves_of_one_class_each_do_not_tell_of_a_stretch(tmp_path):
     result = score(tmp_path)
     assert result.exit_code == 0, result.output
     assert "stretched" not in result.output
+    assert "resized" not in result.output
 
 
 def raw_of(name: str) -> Change:

@@ -20,7 +20,7 @@ from crispseg.errors import CrispsegError, WeightsError
 __all__ = ["check_state", "load_state", "read_content", "read_state"]
 
 _CONTAINERS = ("state_dict", "model")
-_SHOWN_DIFFERENCES = 10
+_SHOWN_DIFFERENCES = 3
 _NO_CHECKPOINT = "cannot be read as weights; it is no checkpoint, or a broken one: fetch it again"
 
 

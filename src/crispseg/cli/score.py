@@ -47,7 +47,7 @@ def score(
         ),
     ] = None,
     label_encoding: Annotated[
-        str | None, typer.Option(help="The same of LABELS alone.", show_default="as --encoding")
+        str | None, typer.Option(help="The same of LABELS alone.", show_default="by their names, else as --encoding")
     ] = None,
     radii: Radii = None,
     scores: ScoreNames = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from functools import lru_cache, partial
 from pathlib import Path
@@ -89,15 +90,15 @@ def read_mask(
         return ids_in_files(label_space)[train]
     if where.lower().endswith((".jpg", ".jpeg")) and colour_distance <= 0:
         raise DataError(
-            f"{where}: JPEG changes label ids; save labels as PNG, or, where they are colours of the table, set "
-            "data.colour_distance, as to 100"
+            f"{where}: JPEG changes label ids; save labels as PNG, or, where they are colours of the table (black and "
+            "white too), set data.colour_distance=150, which takes the nearest"
         )
     image = read_label_image(path, max_pixels, lossy=colour_distance > 0)
     if encoding == "colours":
         return _by_colour(image.colours(), label_space, colour_distance, where)
     if image.palette is not None:
         return _of_palette(image, label_space, colour_distance, where)
-    if image.values.ndim == 2:
+    if image.values.ndim == 2 and not (colour_distance > 0 and label_space.has_colours):
         return image.ids()
     if not image.is_grey:
         if not label_space.has_colours:
@@ -107,14 +108,26 @@ def read_mask(
 
 
 def what_it_holds(path: Path) -> str:
-    """The values or colours of a mask that nobody has a table for, in words."""
+    """The values or colours of a mask that nobody has a table for, in words, and how a table for them looks."""
     try:
         image = read_label_image(path)
     except DataError as error:
         return str(error)
     if image.is_grey:
-        return f"{path.name} holds {counted(image.ids())}"
-    return f"{path.name} holds the colours {_listed(image.colours())}"
+        held, values = counted(image.ids()), np.unique(image.ids()).tolist()
+        if values == [*range(len(values))]:
+            entries = [f"class{value}" for value in values]
+        else:
+            entries = [f"{{name: class{value}, ids: [{value}]}}" for value in values]
+    else:
+        codes = np.unique(colour_codes(image.colours())).tolist()
+        held, values = f"the colours {_listed(image.colours())}", codes
+        entries = [
+            f"{{name: class{at}, colour: [{code >> 16}, {code >> 8 & 255}, {code & 255}]}}"
+            for at, code in enumerate(codes)
+        ]
+    table = f", for which 'classes: [{', '.join(entries)}]' would be a table" if 2 <= len(values) <= 8 else ""
+    return f"{path.name} holds {held}{table}"
 
 
 def _listed(colours: npt.NDArray[np.uint8]) -> str:
@@ -174,9 +187,31 @@ def _by_colour(colours: npt.NDArray[np.uint8], label_space: LabelSpace, distance
     if unknown.any():
         whose = f"the classes of the label table {label_space.name!r}"
         within = f" within a distance of {distance:g}" if distance > 0 else ""
-        advice = "add them to the table, or, where they are blends along borders, set data.colour_distance, as to 30"
-        raise unknown_colours(where, codes[unknown], whose + within, advice)
+        raise unknown_colours(where, codes[unknown], whose + within, _advice(codes, unknown, label_space))
     return ids_in_files(label_space)[ids]
+
+
+def _advice(every: npt.NDArray[np.int32], unknown: npt.NDArray[np.bool_], label_space: LabelSpace) -> str:
+    """What to do about colours of no class: few are classes that the table lacks, many are blends of those it has."""
+    table = colours_of(label_space)
+    swapped = table[(every & 255) << 16 | every & 0xFF00 | every >> 16]
+    if (swapped != NO_CLASS).all():
+        return "with red and blue exchanged, as OpenCV writes them, they are the table's; exchange them back"
+    codes = np.unique(every[unknown])
+    if len(codes) > _MOST_COMPARED:
+        return "so many are a picture's; masks of the table's colours are expected"
+    known = np.flatnonzero(table != NO_CLASS)
+    at, of = (np.stack([code >> 16, code >> 8 & 255, code & 255], axis=1) for code in (codes, known))
+    furthest = math.ceil(float(np.sqrt(((at[:, None] - of[None]) ** 2).sum(axis=2).min(axis=1).max())))
+    if len(codes) <= 2 * label_space.num_classes and furthest > 30:
+        return "add them to the table"
+    return (
+        f"add them to the table, or, where they are blends along borders, set data.colour_distance={furthest}, which "
+        "gives each the nearest class"
+    )
+
+
+_MOST_COMPARED = 20_000  # colours
 
 
 def _nearest(codes: npt.NDArray[np.int32], label_space: LabelSpace, distance: float) -> LabelIds:

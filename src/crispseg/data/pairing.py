@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from crispseg.data.encodings import Encoding
+from crispseg.data.encodings import ENCODINGS, Encoding
 from crispseg.data.problems import Problem
 from crispseg.errors import DataError
 from crispseg.io import files_below
 from crispseg.wording import in_words_by_kind
 
-__all__ = ["FilePair", "labels_of", "pair_files", "pair_with_images"]
+__all__ = ["FilePair", "encoding_by_names", "labels_of", "pair_files", "pair_with_images"]
 
 _SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"})
 _LOSSY = frozenset({".jpg", ".jpeg"})
@@ -70,6 +70,18 @@ def pair_files(
         raise DataError("; ".join(complaints))
 
     return _match(*_keyed(ours, predictions, theirs, labels))
+
+
+def encoding_by_names(labels: Path, encoding: Encoding) -> Encoding:
+    """What the files of a folder hold by their names, as ``_labelIds`` and ``_labelTrainIds`` say; else `encoding`.
+
+    Args:
+        labels: the folder of label images.
+        encoding: that is meant where names say nothing, or some files are of it.
+    """
+    kinds = {_kind(path.stem) for path in _label_images(labels, encoding)}
+    named = [known for known in ENCODINGS if kinds == {known}]
+    return named[0] if named else encoding
 
 
 def pair_with_images(

@@ -65,7 +65,9 @@ def fitting_layouts(root: Path) -> list[Recognised]:
         return [Recognised("coco", root.name, ("all",))] if root.suffix.lower() == ".json" else []
     found = [one for rule in _RULES for one in rule(root)]
     if not any(one.layout not in _OUTLINES for one in found):
-        found += _folder(root)
+        # COCO's panoptic masks lie beside its files, and are not what a folder of masks is.
+        beside_coco = any(one.layout == "coco" for one in found)
+        found += [one for one in _folder(root) if not (beside_coco and "masks in annotations" in one.why)]
     return found
 
 

@@ -78,13 +78,16 @@ def voc_colour(index: int) -> tuple[int, int, int]:
 
 
 def _labelmap(path: Path) -> LabelSpace:
-    """Lines ``name:R,G,B:parts:actions``; an id is the place in the file."""
+    """Lines ``name:R,G,B:parts:actions``; an id is the place in the file, and Datumaro leaves VOC's colours out."""
     classes: list[LabelClass] = []
     for number, line in enumerate(_lines(path), start=1):
         if not line or line.startswith("#"):
             continue
         name, _, rest = line.partition(":")
-        values = rest.partition(":")[0].split(",")
+        if not (said := rest.partition(":")[0]) and rest:
+            classes.append(LabelClass(name.strip(), voc_colour(len(classes)), (len(classes),)))
+            continue
+        values = said.split(",")
         if len(values) != 3 or not all(value.strip().isdecimal() and int(value) <= 255 for value in values):
             raise ConfigError(
                 f"{path}: line {number} is {line[:80]!r}; 'name:red,green,blue::' expected, as CVAT writes it"

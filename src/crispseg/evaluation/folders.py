@@ -106,6 +106,7 @@ class FolderSet:
             sizes[pair.instances] = instances.shape
         if len(set(sizes.values())) > 1:
             detail = ", ".join(f"{path} is {height}×{width}" for path, (height, width) in sizes.items())
+            detail += _sizes_in_words(prediction.shape, labels.shape)
             return None, [Problem("pair that differs in size (height×width)", pair.name, detail)]
         if instances is None:
             return _Maps(prediction, labels, None), []
@@ -115,6 +116,16 @@ class FolderSet:
             instances,
         )
         return _Maps(prediction, labels, raw), []
+
+
+def _sizes_in_words(predicted: tuple[int, ...], true: tuple[int, ...]) -> str:
+    """What probably happened to the prediction."""
+    if predicted == true[::-1]:
+        return "; height and width are exchanged: transposed, or turned"
+    times = [ours / theirs for ours, theirs in zip(predicted, true, strict=True)]
+    if abs(times[0] - times[1]) < 0.01:
+        return f"; resized to {times[0]:.3g} of its size: resize predictions to the labels' size by nearest neighbour"
+    return ""
 
 
 class _Maps(NamedTuple):

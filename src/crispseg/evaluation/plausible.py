@@ -22,8 +22,9 @@ from crispseg.labels import LabelSpace
 from crispseg.metrics.counts import Counts
 from crispseg.plausibility import Oddity
 from crispseg.plausibility.label_files import what_files_hold
+from crispseg.plausibility.label_values import are_train_ids
 from crispseg.plausibility.placement import Placement, odd_placements, placement
-from crispseg.plausibility.readings import odd_readings
+from crispseg.plausibility.readings import odd_label_readings, odd_readings
 
 __all__ = ["PlacementWatch", "empty_crops", "say", "what_else", "why_refused"]
 
@@ -74,7 +75,10 @@ def what_else(
     chosen = [pairs[index] for index in evenly(len(pairs), _READ_AGAIN)]
     found: list[Oddity] = []
     if encodings[1] == "raw-ids" and not confusion.sum(axis=1).all():
-        found += odd_values({"labels": _values(pair.labels for pair in chosen)}, space)
+        values = _values(pair.labels for pair in chosen)
+        if encodings[0] != "colours" and are_train_ids(values, space):
+            return odd_label_readings(_by_value(chosen, space, "train-ids"), space)
+        found += odd_values({"labels": values}, space)
     if right < _POOR * whole and encodings[0] != "colours":
         found += odd_readings(_by_value(chosen, space, encodings[1]), space, *encodings)
     return found
@@ -105,11 +109,15 @@ def why_refused(pairs: Sequence[FilePair], space: LabelSpace, encodings: Sequenc
     """What files that cannot be read as was asked probably hold; empty where nothing is known."""
     chosen = [pairs[index] for index in evenly(len(pairs), _READ_AGAIN)]
     said = []
-    for what, encoding, paths in (
-        ("predictions", encodings[0], [pair.prediction for pair in chosen]),
-        ("labels", encodings[1], [pair.labels for pair in chosen]),
+    for what, encoding, paths, option in (
+        ("predictions", encodings[0], [pair.prediction for pair in chosen], f" --label-encoding {encodings[1]}"),
+        ("labels", encodings[1], [pair.labels for pair in chosen], ""),
     ):
         cure = what_files_hold(paths, space, encoding)
+        if cure is not None and what == "labels":
+            cure = cure.replace("give --encoding ", f"give --encoding {encodings[0]} --label-encoding ")
+        elif cure is not None and "give --encoding " in cure:
+            cure += option
         if cure is not None:
             said.append(f"{what}: {cure}")
     return "; ".join(said)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.data.encodings import Encoding, check_encodings
-from crispseg.data.pairing import pair_files
+from crispseg.data.pairing import encoding_by_names, pair_files
 from crispseg.data.problems import Problem
 from crispseg.errors import ConfigError, DataError
 from crispseg.evaluation.engine import Example, ScoredSet, Watch, Work, score_set
@@ -196,7 +196,8 @@ def evaluate_folders(
         progress: called with (images done, images in all) after each, in the calling thread.
         encoding: what the pixels of the predictions hold: ``"raw-ids"`` of the label table, as data sets and
             ``crispseg segment`` write them; ``"train-ids"``, 0 to K − 1; or ``"colours"`` of the label table.
-        label_encoding: the same of the labels; None: as `encoding`.
+        label_encoding: the same of the labels; None: what their names say (``_labelIds``, ``_labelTrainIds``,
+            ``_color``), else as `encoding`.
         crop_factors_px: of IoU at distance, whole numbers ≥ 0, none twice; none: it is not scored. GSCNN's are 0, 100,
             200, 300 and 400 for images of 1024×2048.
         crop_margin_px: cut off before the factors; GSCNN's is 100. For other sizes scale it and the factors.
@@ -238,10 +239,11 @@ def evaluate_folders(
     _check_options(out, resume, workers, absent)
     space = label_space if isinstance(label_space, LabelSpace) else load_label_space(label_space)
     folders = {"predictions": Path(predictions), "labels": Path(labels)}
-    encodings = {"encoding": encoding, "label_encoding": label_encoding or encoding}
+    label_encoding = label_encoding or encoding_by_names(folders["labels"], encoding)
+    encodings = {"encoding": encoding, "label_encoding": label_encoding}
     places = {key: os.path.realpath(path) for key, path in folders.items()}
     source = {"kind": "folders", **places, **encodings}
-    asked: tuple[Encoding, Encoding] = (encoding, label_encoding or encoding)
+    asked: tuple[Encoding, Encoding] = (encoding, label_encoding)
     check_encodings(space, *asked)
     instances = _wants_instances(instances, scores)
     crops = (tuple(crop_factors_px), crop_margin_px)

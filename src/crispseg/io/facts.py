@@ -18,7 +18,8 @@ from crispseg.io.images import image_format, opened_image, stored_orientation
 __all__ = ["ImageFacts", "image_facts"]
 
 _PALETTE_MODES = ("P", "PA")
-_BANDS = {"1": 1, "L": 1, "P": 3, "LA": 2, "PA": 4, "RGB": 3, "RGBA": 4, "RGBX": 4, "CMYK": 4, "YCbCr": 3, "LAB": 3}
+# Those that are seen: four inks are three colours.
+_BANDS = {"1": 1, "L": 1, "P": 3, "LA": 2, "PA": 4, "RGB": 3, "RGBA": 4, "RGBX": 4, "CMYK": 3, "YCbCr": 3, "LAB": 3}
 _MOST_PAGES = 1000
 
 

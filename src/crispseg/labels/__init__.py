@@ -96,7 +96,7 @@ def _with_background(values: dict[Any, Any], source: str) -> dict[Any, Any]:
     if is_background or (isinstance(ids, list) and 0 in ids):
         raise ConfigError(
             f"{source}: {name!r} is its only class and {'a background' if is_background else 'has id 0'}; name both "
-            " classes with their ids, as in 'classes: [background, {name: crack, ids: [1]}]'"
+            "classes with their ids, as in 'classes: [background, {name: crack, ids: [1]}]'"
         )
     background = {"name": _BACKGROUND, "ids": [0], "colour": [0, 0, 0]}
     _say_once(f"{source}: one class, so {name!r} (ids {ids}) stands against a background (id 0), which was added")

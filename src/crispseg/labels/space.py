@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.errors import ConfigError
-from crispseg.wording import nearest_name, some
+from crispseg.wording import kind_in_words, nearest_name, some
 
 __all__ = ["IGNORE_INDEX", "LabelClass", "LabelSpace"]
 
@@ -93,7 +93,7 @@ class LabelSpace:
             raise ConfigError(f"label table {self.name!r}: {wrong[0]} in ignore_ids is not in 0–{_LARGEST_ID}")
         if doubled := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f"label table {self.name!r}: class names occur twice: {', '.join(doubled)}; rename one")
-        seen: dict[int, str] = dict.fromkeys(self.ignore_ids, "ignore")
+        seen: dict[int, str] = dict.fromkeys(self.ignore_ids, _IGNORED)
         for entry in self.classes:
             for raw in entry.ids:
                 if raw in seen:
@@ -107,7 +107,7 @@ class LabelSpace:
                 seen[raw] = entry.name
         for entry in self.ignored_classes:
             for raw in entry.ids:
-                if (owner := seen.get(raw)) != "ignore":
+                if (owner := seen.get(raw)) != _IGNORED:
                     found = f"belongs to {owner!r} too" if owner else "is not in ignore_ids"
                     raise ConfigError(
                         f"label table {self.name!r}: id {raw} of the ignored class {entry.name!r} {found}; "
@@ -199,7 +199,10 @@ class LabelSpace:
             ConfigError: if a key is unknown or missing, or a value does not fit.
         """
         if not isinstance(values, Mapping):
-            raise ConfigError(f"{source}: {type(values).__name__} found where a mapping with 'classes' was expected")
+            raise ConfigError(
+                f"{source}: {kind_in_words(values)} found where a mapping was expected, as in "
+                "'classes: [background, crack]'"
+            )
         if "classes" not in values and (instead := next((key for key in _CLASSES_ELSEWHERE if key in values), None)):
             raise ConfigError(
                 f"{source}: {instead!r} found where 'classes' was expected: write a list of names in the order of "
@@ -211,7 +214,7 @@ class LabelSpace:
             )
         entries, ignored = values.get("classes"), values.get("ignored_classes", [])
         if not isinstance(entries, list) or not entries:
-            found = "" if entries is None else f"; {type(entries).__name__} found"
+            found = "" if entries is None else f"; {kind_in_words(entries)} found"
             raise ConfigError(
                 f"{source}: 'classes' must be a list of classes, each with a name, as in 'classes: [background, crack]'"
                 f"{found}"
@@ -220,14 +223,20 @@ class LabelSpace:
             raise ConfigError(f"{source}: 'ignored_classes' must be a list of classes, each with a name and ids")
         if len(entries) > IGNORE_INDEX:
             raise ConfigError(f"{source}: {len(entries)} classes found, 2 to {IGNORE_INDEX} expected")
-        return cls(
+        table = (
             _text(values.get("name", "custom"), f"{source}: its name"),
             tuple(_label_class(entry, index, source) for index, entry in enumerate(entries)),
             _whole_numbers(values.get("ignore_ids", []), f"{source}: ignore_ids"),
             tuple(_label_class(entry, index, source) for index, entry in enumerate(ignored)),
         )
+        try:
+            return cls(*table)
+        except ConfigError as error:
+            words = str(error).removeprefix(f"label table {table[0][:_LONGEST_NAME]!r}: ")
+            raise ConfigError(f"{source}: {words}") from error
 
 
+_IGNORED = "ignore_ids"
 _LONGEST_NAME = 100
 _LARGEST_ID = 65535
 _TABLE_KEYS = ("classes", "ignore_ids", "ignored_classes", "name")
@@ -273,6 +282,8 @@ def _colour(value: Any, what: str) -> tuple[int, int, int]:
         raise ConfigError(f"{what}: nothing found, for # begins a comment in YAML; write three numbers, [255, 0, 0]")
     if isinstance(value, list | tuple) and any(type(part) is float for part in value):
         raise ConfigError(f"{what}: {value!r:.100} found, three whole numbers in 0–255 expected, as in [255, 128, 0]")
+    if isinstance(value, str):
+        raise ConfigError(f"{what}: {value!r:.100} found, three whole numbers in 0–255 expected, as in [255, 0, 0]")
     numbers = _whole_numbers(value, what)
     if len(numbers) != 3 or not all(0 <= v <= 255 for v in numbers):
         raise ConfigError(f"{what} is {numbers}, three values in 0–255 expected")
@@ -300,6 +311,9 @@ def _whole_numbers(values: Any, what: str) -> tuple[int, ...]:
     """A list of them; neither the digits of a text nor booleans, which Python takes for numbers."""
     if type(values) is int:
         raise ConfigError(f"{what}: {values} found, a list of whole numbers expected; write [{values}]")
+    if isinstance(values, list) and values and all(isinstance(value, str) and value.isdecimal() for value in values):
+        meant = [int(value) for value in values[:8] if len(value) < 9]
+        raise ConfigError(f"{what}: {values!r:.100} found, texts where whole numbers were expected; write {meant}")
     if not isinstance(values, list | tuple) or not all(type(value) is int for value in values):
         raise ConfigError(f"{what}: {values!r:.100} found, a list of whole numbers as in [0, 7] expected")
     return tuple(values)

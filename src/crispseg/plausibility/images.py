@@ -72,6 +72,12 @@ def _bands(seen: Seen, reading: Reading) -> list[str]:
     if reading.bands is not None:
         return []
     said = []
+    if names := _those(seen, lambda facts: facts.bands - facts.alpha == 2):
+        count, have, listed = _which(names, len(seen.facts))
+        said.append(
+            f"{count} {have} two bands, of which the first is read as grey: {listed}; data.bands=[1,2] takes both, "
+            "data.bands=[1] says that one is meant"
+        )
     if names := _those(seen, lambda facts: facts.bands > 3 + facts.alpha):
         count, have, listed = _which(names, len(seen.facts))
         most = max(seen.facts[name].bands for name in names)

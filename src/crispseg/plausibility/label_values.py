@@ -10,7 +10,7 @@ from crispseg.labels import IGNORE_INDEX, LabelSpace
 from crispseg.plausibility.oddity import Oddity, per_cent
 from crispseg.wording import some
 
-__all__ = ["LABEL_CLASSES", "LABEL_VALUES", "LABEL_VOID", "meant_ids", "odd_labels"]
+__all__ = ["LABEL_CLASSES", "LABEL_VALUES", "LABEL_VOID", "are_train_ids", "meant_ids", "odd_labels"]
 
 LABEL_VALUES = "label values that look like others"
 LABEL_VOID = "labels that say next to nothing"
@@ -76,6 +76,8 @@ def meant_ids(pixels: Pixels, space: LabelSpace) -> str | None:
             f"{len(values)} different values are more than masks have: they were smoothed when they were resized (use "
             "nearest neighbour), saved as JPEG before, or are pictures"
         )
+    if (smoothed := _smoothed(pixels, known)) is not None:
+        return smoothed
     if (step := _step(values)) is not None:
         listed = some(values, 12)
         if len(values) <= space.num_classes:
@@ -91,7 +93,30 @@ def meant_ids(pixels: Pixels, space: LabelSpace) -> str | None:
         if values[0] > 0:
             return f"the values {values[0]} to {count} are one higher than the table's: write ids {ids}"
         return f"0 to {count} is one value more than classes: where 0 is unlabelled, write ids {ids} and ignore_ids [0]"
+    if len(values) == count and not {*values} & {IGNORE_INDEX}:
+        listed = some((f"[{value}]" for value in values), 12)
+        return f"the masks hold {count} values for {count} classes: if they are in their order, write ids {listed}"
     return None
+
+
+def _smoothed(pixels: Pixels, known: set[int]) -> str | None:
+    """Of binary masks whose borders were blended: two values nearly everywhere, and many others between."""
+    two = sorted(sorted(pixels, key=lambda value: pixels[value])[-2:])
+    others = [value for value in pixels if value not in two and pixels[value]]
+    far = len(others) >= _BLENDS and all(two[0] <= value + _BLENDS and value <= two[1] + _BLENDS for value in others)
+    if not far or len({*others} - known) < _BLENDS or sum(pixels[v] for v in two) < _MOSTLY * sum(pixels.values()):
+        return None
+    colours = " and ".join(f"colour: [{value}, {value}, {value}]" for value in two)
+    distance = math.ceil(math.sqrt(3) * (two[1] - two[0]) / 2)
+    return (
+        f"nearly all pixels hold {two[0]} or {two[1]}, and {len(others)} other values lie along borders: binary masks "
+        "that were smoothed when they were resized, or saved as JPEG. Use nearest neighbour and PNG, or read the "
+        f"nearer of both: give the two classes {colours}, and say data.colour_distance={distance}"
+    )
+
+
+_BLENDS = 6  # values besides two
+_MOSTLY = 0.7  # of the pixels hold one of two
 
 
 def _share_of(total: Pixels, value: int) -> str:
@@ -142,6 +167,16 @@ def _one_class(total: Pixels, space: LabelSpace, table: str) -> list[Oddity]:
         f"masks are empty, and whether {table} has their ids"
     )
     return [Oddity(LABEL_VALUES, detail, refuses=True)]
+
+
+def are_train_ids(total: Pixels, space: LabelSpace) -> bool:
+    """Whether files that are read by a table of raw ids hold train ids by their looks.
+
+    Args:
+        total: pixels by raw value.
+        space: the table.
+    """
+    return bool(_as_train_ids(total, space))
 
 
 def _as_train_ids(total: Pixels, space: LabelSpace) -> list[Oddity]:

@@ -6,6 +6,7 @@ that was mirrored or transposed is still one of the right classes. Scores only s
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ PLACEMENT = "masks that lie elsewhere than their labels"
 
 Labels = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.intp]
+Axes = tuple[bool, bool, bool]
 
 _REACH = 32  # px that a shift may have
 _STEP = 4  # px between the first guesses
@@ -35,7 +37,6 @@ _FEW_IMAGES = 4
 _FAR_LESS_WRONG = 0.5  # the same of anything else
 _RIGHT = 0.02  # share of wrong pixels near boundaries below which nothing is looked for
 _LESS_WRONG_THAN_SHIFTED = 0.7  # the same of another scale against the best shift
-_FACTORS = tuple(round(factor, 2) for factor in (*np.arange(0.7, 0.99, 0.02), *np.arange(1.02, 1.41, 0.02)))
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Placement:
         said: in words that are the same for the same finding in other images; empty if it lies as it should.
         wrong: share of the compared pixels that are wrong as it lies.
         wrong_otherwise: the same if it lay as `said`.
+        scale: of a resized one, to its labels'; None where it is none.
         near: (17, 17) shares of wrong pixels by shift, from 8 px above and to the left on; None where none was tried.
     """
 
@@ -53,6 +55,7 @@ class Placement:
     wrong: float
     wrong_otherwise: float
     near: npt.NDArray[np.float64] | None = None
+    scale: float | None = None
 
 
 _AS_IT_SHOULD = Placement("", 0.0, 0.0)
@@ -85,8 +88,10 @@ def placement(prediction: Labels, labels: Labels) -> Placement:
     near = _near_boundaries(labels)
     if len(near) < 50 or _wrong(prediction, labels, near, (0, 0)) < _RIGHT:
         return _AS_IT_SHOULD
-    found = _scaled(prediction, labels, near) or _shifted(prediction, labels, near)
-    return found if found.said else replace(found, near=_near_shifts(prediction, labels, near))
+    moved = _shifted(prediction, labels, near)
+    if not moved.said:
+        moved = replace(moved, near=_near_shifts(prediction, labels, near))
+    return _scaled(prediction, labels, near, _best_shift(prediction, labels, near)[2]) or moved
 
 
 def odd_placements(found: Sequence[Placement]) -> list[Oddity]:
@@ -99,6 +104,9 @@ def odd_placements(found: Sequence[Placement]) -> list[Oddity]:
     if said and count >= _AGREED * len(found):
         those = [one for one in found if one.said == said]
         before, after = (float(np.mean([getattr(one, key) for one in those])) for key in ("wrong", "wrong_otherwise"))
+        scales = [one.scale for one in those if one.scale is not None]
+        if scales:
+            said = f"{said} {100 * float(np.median(scales)):.1f} % of the labels' size,"
         return [_in_words(said, count, len(found), before, after)]
     return _near_by(found)
 
@@ -145,12 +153,7 @@ def _near_boundaries(labels: Labels) -> Points:
 
 def _wrong(prediction: Labels, labels: Labels, points: Points, shift: tuple[int, int]) -> float:
     """Share of the pixels whose class is not where the shift says; those that it leads outside are left out."""
-    return _wrong_at(prediction, labels, points, points + np.array(shift))
-
-
-def _wrong_at(prediction: Labels, labels: Labels, points: Points, there: Points) -> float:
-    """Share of the pixels `points` of the labels whose class is not that of the prediction's pixels `there`."""
-    rows, columns = there[:, 0], there[:, 1]
+    rows, columns = points[:, 0] + shift[0], points[:, 1] + shift[1]
     inside = (rows >= 0) & (rows < labels.shape[0]) & (columns >= 0) & (columns < labels.shape[1])
     if 2 * inside.sum() < len(points):
         return 1.0
@@ -202,29 +205,56 @@ def _shift_in_words(shift: tuple[int, int]) -> str:
     return " and ".join(parts) + " of their labels"
 
 
-def _scaled(prediction: Labels, labels: Labels, points: Points) -> Placement | None:
-    """Whether the prediction fits at another scale of its rows, its columns or both, far better than at any shift.
+def _scaled(prediction: Labels, labels: Labels, points: Points, shifted: float) -> Placement | None:
+    """Whether the prediction fits far better resized or stretched, from a corner or the middle, than at any shift.
 
     Against a single straight boundary a scale and a shift are the same; then nothing is said of a scale.
     """
-    unchanged = _wrong(prediction, labels, points, (0, 0))
-    middle = (np.array(labels.shape) - 1) / 2
-    best, least = None, unchanged
-    for axes in ((0,), (1,), (0, 1)):
-        for factor in _FACTORS:
-            for anchor in (middle, np.zeros(2)):
-                scale = np.ones(2)
-                scale[list(axes)] = factor
-                there = np.rint(anchor + (points - anchor) * scale).astype(np.intp)
-                if (wrong := _wrong_at(prediction, labels, points, there)) < least:
-                    best, least = (axes, factor), wrong
-    if best is None or least > _FAR_LESS_WRONG * unchanged:
+    few = _thinned(points, _POINTS // 4)
+    before = _wrong(prediction, labels, points, (0, 0))
+    best: tuple[float, str, float] = (1.0, "", 1.0)
+    steps = min(max(labels.shape) // 3, _MOST_SCALES)
+    coarse = np.exp(np.linspace(-_LARGEST_SCALE, _LARGEST_SCALE, 2 * steps + 1))
+    for said, (rows, columns, middle) in _RESIZED.items():
+
+        def wrong(scale: float, some: Points, change: Axes = (rows, columns, middle)) -> float:
+            return _wrong_resized(prediction, labels, some, scale, change)
+
+        start = min(coarse, key=lambda scale: wrong(scale, few))
+        fine = start * (1 + np.linspace(-1, 1, 21) * _LARGEST_SCALE / steps)
+        scale = min(fine, key=lambda scale: wrong(scale, points))
+        if (least := wrong(scale, points)) < best[0]:
+            best = least, said, float(scale)
+    least, said, scale = best
+    if least > _FAR_LESS_WRONG * before or least >= _LESS_WRONG_THAN_SHIFTED * shifted or abs(scale - 1) < _LEAST_SCALE:
         return None
-    if least >= _LESS_WRONG_THAN_SHIFTED * _best_shift(prediction, labels, points)[2]:
-        return None
-    axes, factor = best
-    words = {(0,): ("higher", "lower"), (1,): ("wider", "narrower"), (0, 1): ("larger", "smaller")}[axes]
-    return Placement(f"stretched, {words[int(factor < 1)]} than their labels", unchanged, least)
+    return Placement(said, before, least, scale=scale)
+
+
+def _wrong_resized(prediction: Labels, labels: Labels, points: Points, scale: float, change: Axes) -> float:
+    """Share of the pixels whose class is not where the scale says; those that it leads outside are left out."""
+    *axes, middle = change
+    at = np.array(labels.shape) / 2 if middle else np.zeros(2)
+    moved = (points + 0.5 - at) * np.where(axes, scale, 1.0) + at
+    inside = ((moved >= 0) & (moved < labels.shape)).all(axis=1)
+    if 5 * inside.sum() < len(points):
+        return 1.0
+    there, here = moved[inside].astype(np.intp), points[inside]
+    return float((prediction[there[:, 0], there[:, 1]] != labels[here[:, 0], here[:, 1]]).mean())
+
+
+_LARGEST_SCALE = math.log(2.2)
+_LEAST_SCALE = 0.004  # from 1; less is a rounding
+_MOST_SCALES = 150  # to either side that are tried
+_RESIZED: dict[str, Axes] = {
+    "resized, from the first corner on, to about": (True, True, False),
+    "resized, around the middle, to about": (True, True, True),
+    "stretched sideways, from the left on, to about": (False, True, False),
+    "stretched sideways, around the middle, to about": (False, True, True),
+    "stretched downwards, from above on, to about": (True, False, False),
+    "stretched downwards, around the middle, to about": (True, False, True),
+}
+"""Whether rows and columns are scaled, and whether from the middle."""
 
 
 _LOOKS: dict[str, Callable[[Labels], Labels]] = {

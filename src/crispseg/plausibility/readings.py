@@ -8,7 +8,7 @@ import numpy.typing as npt
 from crispseg.labels import IGNORE_INDEX, LabelSpace
 from crispseg.plausibility.oddity import Oddity, per_cent
 
-__all__ = ["READINGS", "odd_readings"]
+__all__ = ["READINGS", "odd_label_readings", "odd_readings"]
 
 READINGS = "predictions whose values mean something else"
 
@@ -67,6 +67,26 @@ def odd_readings(table: Counts, space: LabelSpace, encoding: str, label_encoding
     if fitting >= _FITS * whole and fitting - right >= _BETTER * whole:
         return said(words, fitting, cure)
     return _relabelled(table, space, right)
+
+
+def odd_label_readings(table: Counts, space: LabelSpace) -> list[Oddity]:
+    """What to say of labels that hold train ids and were read as raw ids, whatever the predictions hold.
+
+    Args:
+        table: (256, K) pixels by predicted value, as stored, and true class, the labels being read as train ids.
+        space: the label table.
+    """
+    right = {
+        "raw-ids": _right(table, space.lookup[:256].astype(np.int64)),
+        "train-ids": _right(table, _identity(space)),
+    }
+    encoding = max(right, key=lambda name: right[name])
+    detail = (
+        "the labels look like train ids where raw ids are read, so that classes with higher ids never occur; read as "
+        f"train ids, {per_cent(right[encoding], int(table.sum()))} of the predicted pixels would be right: give "
+        f"--encoding {encoding} --label-encoding train-ids"
+    )
+    return [Oddity(READINGS, detail)]
 
 
 def _relabelled(table: Counts, space: LabelSpace, right: int) -> list[Oddity]:

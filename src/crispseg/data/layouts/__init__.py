@@ -158,9 +158,8 @@ def folder(
     records = [record for part in parts for record in find(config, root, part)]
     if space is None:
         raise DataError(
-            f"{root / 'labels.yaml'}: no such file; write a label table, for instance 'classes: [background, crack]' "
-            f"where label files hold 0 and 1, or set data.labels to a table's name or path; "
-            f"{what_it_holds(records[0].labels)}"
+            f"{root / 'labels.yaml'}: no such file; write a label table with a class for each value of its masks, "
+            f"or set data.labels to a table's name or path; {what_it_holds(records[0].labels)}"
         )
     return FileSource(records, space, mask_format(space, encoding, colour_distance), config.max_pixels), space
 

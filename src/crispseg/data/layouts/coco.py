@@ -41,6 +41,7 @@ def coco(
     annotations: str | None = None,
     image_folder: str | None = None,
     overlaps: Overlaps = "smaller",
+    skip_boxes: bool = False,
 ) -> tuple[SampleSource, LabelSpace]:
     """Images with a COCO file for each split, or one for all.
 
@@ -50,6 +51,7 @@ def coco(
         annotations: the file, below the root, with ``{split}`` where it has one; None: it is looked for.
         image_folder: of the images, below the root; None: it is looked for.
         overlaps: whose a pixel is that several annotations cover.
+        skip_boxes: whether annotations that are boxes alone are left out, so that their objects are background.
     """
     root, files = _files_of(config, annotations)
     records: list[_CocoRecord] = []
@@ -69,7 +71,7 @@ def coco(
             raw_ids = {raw: raw for raw in found}
         else:
             raw_ids = translated_ids(found, space, path)
-        records += _records(values, path, raw_ids, _image_folders(path, root, part, image_folder), image_folder)
+        records += _records(values, path, raw_ids, _image_folders(path, root, part, image_folder), skip_boxes)
     assert space is not None
     return ShapesSource(records, space, _shapes_of, overlaps, config.max_pixels), space
 
@@ -157,7 +159,7 @@ def _categories(values: Mapping[str, Any], path: Path) -> dict[int, str]:
 
 
 def _records(
-    values: Mapping[str, Any], path: Path, raw_ids: Mapping[int, int], folders: Sequence[Path], said: str | None
+    values: Mapping[str, Any], path: Path, raw_ids: Mapping[int, int], folders: Sequence[Path], skip_boxes: bool
 ) -> list[_CocoRecord]:
     of_image: dict[Any, list[Shape]] = {}
     boxes = 0
@@ -166,10 +168,11 @@ def _records(
         boxes += code is None
         if code is not None:
             of_image.setdefault(annotation["image_id"], []).append(Shape(raw_ids[annotation["category_id"]], code=code))
-    if boxes:
+    if boxes and not skip_boxes:
         raise DataError(
             f"{path}: {boxes} of {len(values['annotations'])} annotations have no outline but a box alone, which does "
-            "not say which pixels are meant; outline them, or take them out"
+            "not say which pixels are meant; outline them, or leave them out by data.skip_boxes=true, so that their "
+            "objects are background"
         )
     records, missing = [], []
     images = values["images"]

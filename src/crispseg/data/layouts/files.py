@@ -29,7 +29,7 @@ __all__ = [
 FindRecords = Callable[[DataConfig, Path, str], list[Record]]
 """From the section, the root and one split to the split's samples."""
 
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 _SAME_STEM = "an image and its label file have the same name up to the suffix"
 
 

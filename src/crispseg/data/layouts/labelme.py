@@ -30,7 +30,9 @@ __all__ = ["labelme", "labelme_files"]
 _WHAT = "a LabelMe file with shapes and imagePath"
 
 
-def labelme(config: DataConfig, split: str, *, overlaps: Overlaps = "later") -> tuple[SampleSource, LabelSpace]:
+def labelme(
+    config: DataConfig, split: str, *, overlaps: Overlaps = "later", skip_lines: bool = False
+) -> tuple[SampleSource, LabelSpace]:
     """``ROOT/SPLIT/*.json`` beside their images, or all in ROOT, and perhaps a table ``labels.yaml`` or ``labels.txt``.
 
     Without a table the classes are the names of all shapes below the root, in the order of the alphabet, after a
@@ -40,6 +42,7 @@ def labelme(config: DataConfig, split: str, *, overlaps: Overlaps = "later") -> 
         config: the section.
         split: a folder's name; ``all``: a root without such folders.
         overlaps: whose a pixel is that several shapes cover; LabelMe's own tools give it to the later one.
+        skip_lines: whether points and lines, which cover no pixels, are left out.
     """
     root = existing_root(config, "LabelMe files beside their images")
     space = label_space(config.labels) if config.labels else table_beside(root)
@@ -48,7 +51,9 @@ def labelme(config: DataConfig, split: str, *, overlaps: Overlaps = "later") -> 
     elif config.labels is None and not (root / "labels.yaml").is_file():  # a list of names, perhaps without background
         space = shapes_table(dict(enumerate(space.class_names, start=1)), space.name)
     records = [record for part in split_parts(split) for record in _records(root, part, config)]
-    read = partial(_shapes_of, raw_ids=_raw_ids(space), known=space.class_names, table=space.name)
+    read = partial(
+        _shapes_of, skip_lines=skip_lines, raw_ids=_raw_ids(space), known=space.class_names, table=space.name
+    )
     return ShapesSource(records, space, read, overlaps, config.max_pixels), space
 
 
@@ -111,6 +116,7 @@ def _raw_ids(space: LabelSpace) -> dict[str, int]:
 def _shapes_of(
     record: Record,
     size_hw: tuple[int, int] | None,
+    skip_lines: bool,
     raw_ids: Mapping[str, int],
     known: Sequence[str],
     table: str,
@@ -120,6 +126,8 @@ def _shapes_of(
     shapes = []
     for shape in _shapes(values, path):
         name = str(shape.get("label"))
+        if skip_lines and shape.get("shape_type") in _LINES:
+            continue
         if name not in raw_ids:
             raise DataError(f"{path}: {name!r} is no class of the label table {table!r}; {nearest_name(name, known)}")
         shapes.append(_shape(shape, raw_ids[name], path))
@@ -152,8 +160,12 @@ def _shape(shape: Mapping[str, Any], raw_id: int, path: Path) -> Shape:
         return Shape(raw_id, (points[0] + radius * np.stack([np.cos(turn), np.sin(turn)], axis=1),))
     raise DataError(
         f"{path}: {shape.get('label')!r} is a {kind} of {len(points)} points, which covers no pixels; polygons, "
-        "rectangles, circles and masks are read: outline it, or remove it"
+        "rectangles, circles and masks are read: outline it, remove it, or leave all points and lines out by "
+        "data.skip_lines=true"
     )
+
+
+_LINES = ("point", "points", "line", "linestrip")
 
 
 def _points(shape: Mapping[str, Any], path: Path) -> npt.NDArray[np.float64]:

@@ -12,6 +12,7 @@ from crispseg.data.layouts.files import IMAGE_ENDINGS, PairedFolders, pair
 from crispseg.data.records import Record
 from crispseg.errors import DataError
 from crispseg.io import files_below
+from crispseg.parsing import TextError, read_text
 from crispseg.wording import some
 
 __all__ = ["OwnFolders", "images_below", "split_names"]
@@ -193,6 +194,8 @@ class OwnFolders:
             return pair(images, keyed, root, f"X.jpg and X{ending}.png belong together, as data.label_ending says")
         if images.keys() == labels.keys():
             return pair(images, labels, root)
+        if (common := _by_common_affixes(images, labels)) is not None:
+            return pair(images, common, root)
         short_labels = _once(labels, _LABEL_WORDS, root)
         for of_images in (images, _once(images, _IMAGE_WORDS, root)):
             if of_images.keys() == short_labels.keys():
@@ -225,7 +228,9 @@ class OwnFolders:
         for line in lines:
             parts = [line] if line in named else re.split(r"[\t,;]\s*|\s+", line)
             said = parts[0].replace("\\", "/").removeprefix("./")
-            found = named.get(said) or named.get(said.rpartition("/")[2])
+            found = named.get(said) or named.get(base := said.rpartition("/")[2])
+            if found is None and said.lower().endswith(_LABEL_ENDINGS):  # of another format, or the mask's
+                found = named.get(base.rpartition(".")[0])
             if found is None:
                 missing.append(parts[0])
                 continue
@@ -269,10 +274,10 @@ def _only(
 
 def _lines(path: Path) -> list[str]:
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
+        lines = [line.strip() for line in read_text(path).removeprefix("\ufeff").splitlines()]
+    except (OSError, TextError) as error:
         raise DataError(f"{path}: cannot be read as a list of images ({error}); a line per image expected") from error
-    named = [line for line in lines if line]
+    named = [line for line in lines if line and not line.startswith("# ")]
     if not named:
         raise DataError(f"{path}: the list is empty; a line per image was expected")
     if twice := [line for line, count in Counter(named).items() if count > 1]:
@@ -283,6 +288,31 @@ def _lines(path: Path) -> list[str]:
 def _ways_to_say(name: str, file: Path, root: Path) -> Iterable[str]:
     below = file.relative_to(root)
     return (name, Path(name).name, file.name, below.as_posix(), below.with_suffix("").as_posix())
+
+
+def _by_common_affixes(images: Mapping[str, Path], labels: Mapping[str, Path]) -> dict[str, Path] | None:
+    """Masks by their images' names, where each is called as its image between two texts that all of them share.
+
+    So ``a.jpg.png`` and ``road_a_v2.png`` are found, without a list of what tools write. None where one mask or image
+    is left over.
+    """
+    if len(images) != len(labels) or not images:
+        return None
+    shortest = min(images, key=len)
+    folder, slash, name = shortest.rpartition("/")
+    for stem in labels:
+        if not stem.startswith(folder + slash) or name not in stem[len(folder + slash) :]:
+            continue
+        before, _, after = stem[len(folder + slash) :].partition(name)
+        keyed = {
+            image: labels.get(f"{at[0]}{at[1]}{before}{at[2]}{after}")
+            for image in images
+            if (at := image.rpartition("/"))
+        }
+        found = {image: path for image, path in keyed.items() if path is not None}
+        if len(found) == len(images) == len({*found.values()}):
+            return found
+    return None
 
 
 def _once(files: Mapping[str, Path], words: str, root: Path) -> dict[str, Path]:

@@ -25,7 +25,9 @@ __all__ = ["yolo", "yolo_table"]
 _TABLES = ("data.yaml", "dataset.yaml", "data.yml")
 
 
-def yolo(config: DataConfig, split: str, *, overlaps: Overlaps = "smaller") -> tuple[SampleSource, LabelSpace]:
+def yolo(
+    config: DataConfig, split: str, *, overlaps: Overlaps = "smaller", skip_boxes: bool = False
+) -> tuple[SampleSource, LabelSpace]:
     """``ROOT/images/SPLIT/*`` with ``ROOT/labels/SPLIT/*.txt``, or ``ROOT/SPLIT/{images,labels}``, and ``data.yaml``.
 
     An image without a text file has no object.
@@ -34,6 +36,7 @@ def yolo(config: DataConfig, split: str, *, overlaps: Overlaps = "smaller") -> t
         config: the section.
         split: a key of ``data.yaml``, or a folder's name.
         overlaps: whose a pixel is that several outlines cover; Ultralytics' own tools give it to the smaller one.
+        skip_boxes: whether lines that are boxes alone are left out, so that their objects are background.
     """
     root = existing_root(config, "images, labels and data.yaml")
     path = yolo_table(root)
@@ -48,7 +51,9 @@ def yolo(config: DataConfig, split: str, *, overlaps: Overlaps = "smaller") -> t
     else:
         raw_ids = translated_ids(names, space, path)
     records = [record for part in split_parts(split) for record in _records(values, path, root, part, config)]
-    return ShapesSource(records, space, partial(_shapes_of, raw_ids=raw_ids), overlaps, config.max_pixels), space
+    return ShapesSource(
+        records, space, partial(_shapes_of, raw_ids=raw_ids, skip_boxes=skip_boxes), overlaps, config.max_pixels
+    ), space
 
 
 def yolo_table(root: Path) -> Path | None:
@@ -134,17 +139,19 @@ def _labels_of(image: Path) -> Path:
 
 
 def _shapes_of(
-    record: Record, size_hw: tuple[int, int] | None, raw_ids: Mapping[int, int]
+    record: Record, size_hw: tuple[int, int] | None, raw_ids: Mapping[int, int], skip_boxes: bool
 ) -> tuple[Sequence[Shape], tuple[int, int]]:
     if size_hw is None or record.labels == record.image:
         return (), size_hw or (0, 0)
     path = record.labels
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).splitlines()
+    except (OSError, TextError) as error:
         raise DataError(f"{path}: cannot be read ({error}); a line per outline was expected") from error
     return [
-        _shape(line, f"{path}: line {number}", size_hw, raw_ids) for number, line in enumerate(lines, 1) if line.strip()
+        _shape(line, f"{path}: line {number}", size_hw, raw_ids)
+        for number, line in enumerate(lines, 1)
+        if line.strip() and not (skip_boxes and len(line.split()) in (5, 6))
     ], size_hw
 
 
@@ -152,12 +159,12 @@ def _shape(line: str, where: str, size_hw: tuple[int, int], raw_ids: Mapping[int
     words = line.split()
     try:
         number, values = int(float(words[0])), np.array(words[1:], dtype=np.float64)
-    except ValueError:
+    except (OverflowError, ValueError):
         raise DataError(f"{where} is {line[:60]!r}; a class's number and x y x y … were expected") from None
     if len(values) in (4, 5) or len(values) < 6 or len(values) % 2:
         raise DataError(
             f"{where} has {len(values)} numbers: a box, which does not say which pixels are meant; three points "
-            "or more were expected, as YOLO's segmentation has them"
+            "or more were expected, as YOLO's segmentation has them; data.skip_boxes=true leaves boxes out"
         )
     if number not in raw_ids:
         raise DataError(f"{where}: class {number} is not in names, which has {some(raw_ids)}; add it to data.yaml")
