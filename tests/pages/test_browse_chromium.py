@@ -71,7 +71,9 @@ def test_it_opens_as_a_file_and_shows_the_worst_first(page, runs: Path):
     assert page.inner_text("#count") == f"{IMAGES} images"
     assert names(page) == sorted(iou, key=iou.get)[: len(names(page))]
     assert 60 <= len(names(page)) <= IMAGES
-    page.wait_for_function("[...document.querySelectorAll('.shot img')].slice(0, 4).every(i => i.naturalWidth > 0)")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.shot img')].slice(0, 4).every(i => i.naturalWidth > 0)"
+    )
     assert page.locator("#missing").is_hidden()
     page.select_option("#order", "-1")
     assert names(page)[0] == max(iou, key=iou.get)
@@ -85,7 +87,7 @@ def test_sorting_and_filtering_by_class_error_value_and_name(page, runs: Path):
     assert page.inner_text("#count") == f"{len(invented)} of {IMAGES} images"
     assert [invented[name] for name in names(page)] == sorted(invented.values(), reverse=True)[: len(names(page))]
     page.click("button[type=reset]")
-    page.wait_for_function(f"document.getElementById('count').textContent === '{IMAGES} images'")
+    page.wait_for_function(f"() => document.getElementById('count').textContent === '{IMAGES} images'")
     page.select_option("#class", "2")
     poles = column(data, "IoU", 2)
     assert page.inner_text("#count").split()[0] == str(len(poles))
@@ -140,7 +142,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(page):
 
 def test_all_images_come_as_one_scrolls(page):
     page.mouse.wheel(0, 100_000)
-    page.wait_for_function(f"document.querySelectorAll('.shot').length === {IMAGES}")
+    page.wait_for_function(f"() => document.querySelectorAll('.shot').length === {IMAGES}")
     assert page.locator("#more").is_hidden()
 
 
