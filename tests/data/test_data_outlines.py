@@ -327,11 +327,19 @@ class TestLabelMe:
         for one, message in (
             (shape("b", [[1, 1], [2, 2]], "line"), "'b' is a line of 2 points, which covers no pixels"),
             (shape("b", [[1, 1], ["x", 2]]), "are no pairs of numbers"),
+            (shape("b", [[-1e308, 1], [1e308, 2]], "circle"), "are no pairs of numbers"),
             (shape("b", [[1, 1], [2, 2]], "mask", mask="?"), "is no base64"),
         ):
             self.write(tmp_path, [one])
             with pytest.raises(DataError, match=message):
                 opened("labelme", tmp_path)[0].sample(0)
+
+    def test_a_side_that_is_a_truth_value_is_the_images(self, tmp_path):
+        self.write(tmp_path, [shape("b", [[1, 1], [3, 1], [3, 3]])])
+        for path in tmp_path.rglob("*.json"):
+            path.write_text(path.read_text().replace('"imageHeight": ', '"imageHeight": true, "was": '))
+        source, _ = opened("labelme", tmp_path)
+        assert source.sample(0).labels.shape == source.sample(0).image.shape[:2]
 
 
 class TestYolo:

@@ -134,7 +134,8 @@ def segment(
     predictor = make_predictor()
     if not of_videos:
         for odd in odd_files(list(targets.values()), predictor.reading):
-            print_warning(odd.detail)
+            of_recipes = " (a key of the recipe that trains a model, which it keeps)" * ("data." in odd.detail)
+            print_warning(f"{odd.detail}{of_recipes}")
     engine = OnRay(make_predictor) if ray else None
     spoken: dict[Path, str] = {}  # of each video
     reached = f"nothing is new in {out}"

@@ -179,7 +179,7 @@ class Scores(SetScores):
 
     def summary(self) -> str:
         """One line: images, skipped ones, and the scores that have one value for the set."""
-        parts = [f"{self.images} images"]
+        parts = [f"{self.images} image{'s' * (self.images != 1)}"]
         if self.is_chosen("pixel_accuracy"):
             parts.append(f"{format_percent(self.pixel_accuracy)} % of the pixels right")
         if self.skipped:

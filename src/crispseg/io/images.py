@@ -402,10 +402,11 @@ def stored_orientation(image: Image.Image) -> int:
 
     Pillow decodes a PNG to answer, because the note may stand behind the pixels; here only where there may be one.
     """
-    if image.format == "PNG" and image.fp is not None:
-        place = image.fp.tell()
-        _, may_be_turned = _walk_png(image.fp)
-        image.fp.seek(place)
+    file: _Opened | None = getattr(image, "fp", None)  # which Pillow's types do not tell of
+    if image.format == "PNG" and file is not None:
+        place = file.tell()
+        _, may_be_turned = _walk_png(file)
+        file.seek(place)
         if not may_be_turned or image.width * image.height > MAX_PIXELS:  # too large to be read at all, too
             return 1
     found = _orientation(image)

@@ -66,7 +66,9 @@ class EarlyEnd(Callback):
             return
         trainer.should_stop = True
         _LOGGER.info(
-            "train.patience: %d validations in a row were not better than that of epoch %d; the run ends", waited, best
+            "train.patience: the last %s not better than that of epoch %d; the run ends",
+            "validation was" if waited == 1 else f"{waited} validations were",
+            best,
         )
 
     def _is_time_over(self, trainer: L.Trainer, seconds: float) -> bool:

@@ -102,7 +102,7 @@ def with_batch_size(recipe: Recipe, model: Segmenter, loss: nn.Module, count: in
     else:
         part = largest_that_fits(lambda size: size * values.accumulate <= CPU_BATCH, most) or 1
     found = part * values.accumulate
-    _LOGGER.info("train.batch_size auto: %d images a step", found)
+    _LOGGER.info("train.batch_size auto: %d image%s a step", found, "s" * (found != 1))
     return recipe.model_copy(update={"train": values.model_copy(update={"batch_size": found})})
 
 

@@ -132,7 +132,7 @@ def _shapes_of(
             raise DataError(f"{path}: {name!r} is no class of the label table {table!r}; {nearest_name(name, known)}")
         shapes.append(_shape(shape, raw_ids[name], path))
     height, width = values.get("imageHeight"), values.get("imageWidth")
-    return shapes, size_hw or ((height, width) if isinstance(height, int) and isinstance(width, int) else (0, 0))
+    return shapes, size_hw or ((height, width) if type(height) is int and type(width) is int else (0, 0))
 
 
 def _shapes(values: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
@@ -165,6 +165,7 @@ def _shape(shape: Mapping[str, Any], raw_id: int, path: Path) -> Shape:
     )
 
 
+_FURTHEST = 1e7  # px from an image's corner; no tool writes more
 _LINES = ("point", "points", "line", "linestrip")
 
 
@@ -173,7 +174,7 @@ def _points(shape: Mapping[str, Any], path: Path) -> npt.NDArray[np.float64]:
         points = np.array(shape.get("points"), dtype=np.float64)
     except (TypeError, ValueError):
         points = np.zeros(0)
-    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+    if points.ndim != 2 or points.shape[1] != 2 or not (np.abs(points) <= _FURTHEST).all():
         raise DataError(
             f"{path}: the points of {shape.get('label')!r} are no pairs of numbers; save it in LabelMe again"
         )
