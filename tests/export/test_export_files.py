@@ -1,5 +1,6 @@
 """Exported files: what they hold, what is refused, and that they give what the model gives."""
 
+import errno
 import itertools
 import json
 import os
@@ -80,6 +81,7 @@ def test_a_file_gives_what_the_model_gives_and_runs_without_pytorch(model, file,
     with pytest.raises(DataError, match="takes sides of 64 or more"):
         exported(np.zeros((1, 3, 63, 200), np.float32))
 
+    assert b"stack_trace" not in file.read_bytes()  # the exporter keeps where in our files each operation comes from
     session = onnxruntime.InferenceSession(file)
     assert session.get_inputs()[0].shape == ["batch", 3, "height", "width"]
     text = json.loads(session.get_modelmeta().custom_metadata_map["crispseg"])
@@ -184,6 +186,20 @@ def test_padding_that_keeps_sizes_can_be_saved(tmp_path):
         assert torch.equal(loaded(images)[0], module(images)[0])
 
 
+def test_a_full_disk_ends_the_writing_of_a_program_only(tmp_path, monkeypatch):
+    """torch's own writer of files takes the whole process with it."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(export_files, "traced", lambda module: module)
+    monkeypatch.setattr(torch.export, "save", lambda program, file, **_: file.write(b"a program"))
+    monkeypatch.setattr(export_files.Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        export_model(small_model("plain"), tmp_path / "model.pt2")
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_torch_cannot_save_is_one_line(tmp_path, monkeypatch):
     def cannot_save(*_, **__):
         raise AssertionError("op <built-in function ceil>\nis not in _SYM_OPS")
@@ -214,11 +230,18 @@ def test_a_missing_extra_is_named(model, tmp_path, monkeypatch):
         export_model(model, tmp_path / "model.onnx")
 
 
-def test_files_of_others_are_refused(tmp_path):
-    broken = tmp_path / "broken.onnx"
-    broken.write_bytes(b"no model")
-    with pytest.raises(WeightsError, match="cannot be opened"):
-        ExportedModel(broken)
+def test_files_of_others_are_refused(tmp_path, capfd, caplog):
+    for suffix, words in [
+        (".onnx", "INVALID_PROTOBUF"),
+        (".xml", "does not begin as a file of OpenVINO"),
+        (".pt2", "not an archive"),
+    ]:
+        broken = tmp_path / f"broken{suffix}"
+        broken.write_bytes(b"no model")
+        with pytest.raises(WeightsError, match=rf"{suffix}: cannot be opened \(.*{words}"):
+            ExportedModel(broken)
+    assert not capfd.readouterr().err  # one line is all that a user sees
+    assert not caplog.records
     onnx = pytest.importorskip("onnx")
     value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
     other = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])

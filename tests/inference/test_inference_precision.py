@@ -1,5 +1,6 @@
 """How a network is run: in which precision, compiled or not, and that neither shows on the network afterwards."""
 
+import functools
 from typing import ClassVar
 
 import numpy as np
@@ -115,8 +116,9 @@ def test_an_unknown_precision_is_refused():
         Predictor(Watched(), precision="half")
 
 
-@pytest.mark.slow
-def test_a_compiled_network_says_the_same():
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_a_compiled_network_says_the_same(backend, monkeypatch):
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
     model = Watched()
     with torch.no_grad():
         model.layers[1].running_mean += 0.1

@@ -9,6 +9,7 @@ from PIL import Image
 from crispseg import Predictor, load_model
 from crispseg.config import DataConfig
 from crispseg.data import build_dataset
+from crispseg.inference import ExportedModel
 from crispseg.io import read_label_ids
 from crispseg.labels import label_space
 from crispseg.models import saved_card
@@ -55,3 +56,23 @@ def test_it_gives_the_masks_that_it_gave_when_it_was_saved():
     found = Predictor(load_model(FOLDER), precision="float32")(street).labels
     assert len(np.unique(expected)) == 9
     assert (found != expected).mean() < 1e-3
+
+
+@pytest.mark.parametrize(("name", "may_differ"), [("camvid.onnx", 1e-3), ("camvid.int8.onnx", 0.05)])
+def test_its_exported_files_give_its_masks(name, may_differ):
+    """On a street that it was not trained on; the card says what 8 bits cost on the validation images."""
+    pytest.importorskip("onnxruntime")
+    exported = ExportedModel(FOLDER.parent / name)
+    assert exported.card.model == saved_card(FOLDER)
+    assert b"stack_trace" not in exported.path.read_bytes()
+    street = build_dataset(DataConfig(layout="toy_streets"), "val", augment=False).sample(3).image
+    found = Predictor(exported)(street).labels
+    assert (found != np.array(Image.open(GOLDEN / "camvid_on_toy_street.png"))).mean() < may_differ
+
+
+def test_its_file_in_8_bits_lost_little_when_it_was_made():
+    pytest.importorskip("onnxruntime")
+    quantised = ExportedModel(FOLDER.parent / "camvid.int8.onnx").card.quantised
+    assert quantised["labelled_images"] == 101
+    assert max(quantised[name]["lost_points"] for name in ("mean_iou", "boundary_f_1px")) <= 0.3
+    assert sum(path.stat().st_size for path in FOLDER.parent.glob("camvid*.onnx")) < 25e6

@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crispseg.errors import ConfigError
-from crispseg.ops.sizes import divide_up
 
 __all__ = ["FixedPadding", "fix_padding", "input_channels"]
 
@@ -32,7 +31,7 @@ _TRIAL_SIDE = 128  # a multiple of every stride
 
 
 class FixedPadding(nn.Conv2d):
-    """A convolution that gives ⌈size / stride⌉ cells and pads a fixed number of rows and columns before the image.
+    """A convolution that gives ⌈size / stride⌉ cells and pads fixed numbers of rows and columns, whatever the size.
 
     Args:
         like: whose values and weights it has.
@@ -52,18 +51,19 @@ class FixedPadding(nn.Conv2d):
         )
         self.weight, self.bias = like.weight, like.bias
         self.before_hw = before_hw
+        # So many suffice for every size: what a last cell does not need, no cell reads.
+        spans = zip(_pair(like.kernel_size), _pair(like.dilation), before_hw, strict=True)
+        self.after_hw = tuple((kernel - 1) * dilation - before for kernel, dilation, before in spans)
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, H, W) → (N, C', ⌈H / stride⌉, ⌈W / stride⌉)."""
-        top, left = self.before_hw
-        bottom, right = (self._needed(axis, input.shape[axis - 2]) - self.before_hw[axis] for axis in (0, 1))
+        (top, left), (bottom, right) = self.before_hw, self.after_hw
+        if (top, left) == (bottom, right):  # the convolution's own padding, which costs nothing
+            return functional.conv2d(
+                input, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups
+            )
         padded = functional.pad(input, (left, right, top, bottom))
         return functional.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
-
-    def _needed(self, axis: int, size: int) -> int:
-        """How many rows or columns of padding there are in all."""
-        stride = self.stride[axis]
-        return (divide_up(size, stride) - 1) * stride + (self.kernel_size[axis] - 1) * self.dilation[axis] + 1 - size
 
 
 def fix_padding(net: nn.Module, name: str, *, centred: bool) -> None:

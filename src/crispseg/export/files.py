@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import tempfile
@@ -214,6 +215,8 @@ def write_onnx(module: WithOutputs, card: ExportCard, path: Path) -> None:
     assert converted is not None
     model = converted.model
     _name_axes(model, card)
+    for node in model.graph:
+        node.metadata_props.clear()  # tracebacks, with the paths of this machine, a megabyte of them
     model.metadata_props[CARD_KEY] = card.to_json()
     converted.save(path)
 
@@ -259,15 +262,15 @@ def _write_openvino_graph(graph: Any, card: ExportCard, path: Path) -> None:
 
 def _write_torch(module: WithOutputs, card: ExportCard, path: Path) -> None:
     program = traced(module)
+    whole = io.BytesIO()  # torch's own writer of files ends the process where the disk is full
     try:
-        torch.export.save(program, path, extra_files={CARD_KEY: card.to_json()})
-    except OSError:
-        raise
+        torch.export.save(program, whole, extra_files={CARD_KEY: card.to_json()})
     except Exception as error:  # torch's own classes, with the whole graph in the text
         reason = " ".join(str(error).split())
         raise ConfigError(
             f"torch.export cannot save this model ({reason:.300}); write .onnx or .xml, or use the model folder"
         ) from error
+    path.write_bytes(whole.getbuffer())
 
 
 _WRITERS = {"onnx": write_onnx, "openvino": _write_openvino, "torch": _write_torch}

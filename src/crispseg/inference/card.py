@@ -77,8 +77,10 @@ class ExportCard:
                     "upgrade, or export the model again"
                 )
             outputs, smallest_side = tuple(values["outputs"]), values["smallest_side"]
-            if not outputs or not set(outputs) <= set(OUTPUTS) or type(smallest_side) is not int:
-                raise ValueError(f"outputs {outputs!r:.100} and smallest_side {smallest_side!r:.20}")
+            if not outputs or not set(outputs) <= set(OUTPUTS):
+                raise ValueError(f"outputs are {', '.join(map(str, outputs)):.100}; of {', '.join(OUTPUTS)} expected")
+            if type(smallest_side) is not int:
+                raise ValueError(f"smallest_side is {smallest_side!r:.20}; a whole number expected")
             label_space = LabelSpace.from_dict(values["label_space"], source=source)
             return cls(outputs, label_space, smallest_side, dict(values["model"]), dict(values["quantised"]))
         except (TextError, ConfigError, KeyError, TypeError, ValueError) as error:

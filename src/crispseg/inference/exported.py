@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -24,6 +25,8 @@ __all__ = ["SUFFIXES", "ExportedModel", "FileBackend", "is_exported"]
 
 SUFFIXES = {".onnx": "onnx", ".xml": "openvino", ".pt2": "torch"}
 """Endings of exported files, and what runs them."""
+
+_HEAD = 4096  # bytes of an OpenVINO file, in which its first tag is
 
 Floats = npt.NDArray[np.float32]
 _Run = Callable[[Floats], list[npt.NDArray[Any]]]
@@ -187,6 +190,9 @@ def _open_openvino(path: Path, precision: str) -> tuple[str | None, _Run, str]:
         raise ConfigError(
             f"precision is {precision!r}, which OpenVINO does not compute in on this processor; leave it out"
         )
+    with path.open("rb") as file:
+        if b"<net" not in file.read(_HEAD):  # OpenVINO would try its other formats, each with complaints of its own
+            raise _broken(path, "it does not begin as a file of OpenVINO")
     try:
         model = core.read_model(path)
         compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint})
@@ -199,6 +205,8 @@ def _open_openvino(path: Path, precision: str) -> tuple[str | None, _Run, str]:
 def _open_torch(path: Path) -> tuple[str | None, _Run]:
     torch = needed("torch", "torch", f"running {path}")
     extra = {CARD_KEY: ""}
+    if not zipfile.is_zipfile(path):  # torch would log a traceback
+        raise _broken(path, "it is not an archive, or breaks off")
     try:
         program = torch.export.load(path, extra_files=extra)
     except Exception as error:  # zip, pickle and serialisation errors of every kind
@@ -212,6 +220,6 @@ def _open_torch(path: Path) -> tuple[str | None, _Run]:
     return extra[CARD_KEY] or None, run
 
 
-def _broken(path: Path, error: Exception) -> WeightsError:
+def _broken(path: Path, error: Exception | str) -> WeightsError:
     reason = " ".join(str(error).split())
     return WeightsError(f"{path}: cannot be opened ({reason:.200}); export the model again")
