@@ -198,6 +198,19 @@ def test_four_inks_are_three_colours_and_two_bands_are_said(tmp_path):
     assert "two bands, of which the first is read as grey" in run("data", "check", root).output
 
 
+def test_values_that_are_no_numbers(tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    root = write(tmp_path, ids)
+    for index, path in enumerate([*(root / "images").rglob("*.png")]):
+        path.unlink()
+        values = np.random.default_rng(index).random((3, *HW), dtype=np.float32)
+        values[:, :12] = np.nan
+        kind = {"driver": "GTiff", "height": HW[0], "width": HW[1], "count": 3, "dtype": "float32"}
+        with rasterio.open(path.with_suffix(".tif"), "w", **kind) as file:
+            file.write(values)
+    assert "no numbers (NaN, up to 25 % of one), which are read as black" in run("data", "check", root).output
+
+
 RAW = np.array([entry.ids[0] for entry in label_space("cityscapes").classes], np.uint8)
 
 

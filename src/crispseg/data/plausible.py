@@ -106,7 +106,8 @@ def look_at_values(seen: Seen, paths: Sequence[Path]) -> None:
     known = [path for path in paths if str(path) in seen.facts]
     plain = [path for path in known if not seen.facts[str(path)].has_palette and not seen.facts[str(path)].floats]
     clear = [path for path in known if seen.facts[str(path)].alpha and seen.facts[str(path)].bands in (2, 4)]
-    chosen = {several[index]: None for several in (plain, clear) for index in evenly(len(several), DECODED)}
+    floats = [path for path in known if seen.facts[str(path)].floats]
+    chosen = {several[index]: None for several in (plain, clear, floats) for index in evenly(len(several), DECODED)}
     for path in chosen:
         facts = seen.facts[str(path)]
         with suppress(DataError, ConfigError):  # said where they are read
@@ -117,6 +118,8 @@ def look_at_values(seen: Seen, paths: Sequence[Path]) -> None:
                     seen.half_clear[str(path)] = facts.format != "TIFF" or says_transparency(alpha)
             if bands.size and bands.dtype.kind == "u" and path in plain:
                 seen.highest[str(path)] = int(bands.max())
+            if bands.size and bands.dtype.kind == "f" and (share := float(np.isnan(bands).mean())):
+                seen.no_numbers[str(path)] = share
 
 
 def odd_values(raw_pixels: RawPixels, space: LabelSpace) -> list[Oddity]:

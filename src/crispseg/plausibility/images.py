@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from crispseg.io.bands import Reading
 from crispseg.io.facts import ImageFacts
-from crispseg.plausibility.oddity import Oddity
+from crispseg.plausibility.oddity import Oddity, per_cent
 from crispseg.wording import some
 
 __all__ = ["IMAGES", "Seen", "odd_crop", "odd_images", "odd_orientation"]
@@ -27,11 +27,13 @@ class Seen:
         highest: the largest stored value of a few of them, by name; of integers alone.
         half_clear: those of the few whose transparency is neither all opaque nor, in a TIFF, a further band, by name:
             whether it is laid over white.
+        no_numbers: share of values that are no numbers (NaN), of those of the few that have such, by name.
     """
 
     facts: dict[str, ImageFacts] = field(default_factory=dict)
     highest: dict[str, int] = field(default_factory=dict)
     half_clear: dict[str, bool] = field(default_factory=dict)
+    no_numbers: dict[str, float] = field(default_factory=dict)
 
 
 def odd_images(seen: Seen, reading: Reading) -> list[Oddity]:
@@ -46,7 +48,10 @@ def odd_images(seen: Seen, reading: Reading) -> list[Oddity]:
         >>> odd_images(pages, Reading())[0].detail
         '1 image has several pages, and only the first is read: a.tif; where they are bands, write one page of 3 bands'
     """
-    return [Oddity(IMAGES, detail) for detail in (*_pages(seen), *_bands(seen, reading), *_range(seen, reading))]
+    return [
+        Oddity(IMAGES, detail)
+        for detail in (*_pages(seen), *_bands(seen, reading), *_range(seen, reading), *_no_numbers(seen))
+    ]
 
 
 def _which(names: Sequence[str], whole: int) -> tuple[str, str, str]:
@@ -100,6 +105,18 @@ def _bands(seen: Seen, reading: Reading) -> list[str]:
             "colours as they are stored"
         )
     return said
+
+
+def _no_numbers(seen: Seen) -> list[str]:
+    """Where nothing was measured, as satellites' images have it."""
+    if not (names := [*seen.no_numbers]):
+        return []
+    count, have, listed = _which(names, len(seen.facts))
+    most = per_cent(max(seen.no_numbers.values()), 1)
+    return [
+        f"{count} {have} values that are no numbers (NaN, up to {most} of one), which are read as black: {listed}; "
+        "where nothing was measured, mark these pixels as ignored in the masks"
+    ]
 
 
 def _range(seen: Seen, reading: Reading) -> list[str]:
