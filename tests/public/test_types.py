@@ -72,7 +72,7 @@ def test_plain_values_of_a_plain_table_hold_no_new_keys():
         (table(classes=["only"]), "1 classes found, 2 to 255 expected"),
         (table(classes=["a", "a"]), "class names occur twice: a"),
         (table(classes=[{"name": "a", "ids": [1]}, {"name": "b", "ids": [1]}]), "id 1 belongs to 'a' and to 'b'"),
-        (table(ignore_ids=[3]), "id 3 belongs to 'ignore' and to 'sky'"),
+        (table(ignore_ids=[3]), "id 3 belongs to 'ignore_ids' and to 'sky'"),
         (table(classes=[{"name": "a", "colour": [1, 2]}, "b"]), "three values in 0–255"),
         (table(classes=[{"nam": "a"}, "b"]), "class 0: "),
         (table(clases=[]), "unknown key 'clases'; did you mean 'classes'"),
