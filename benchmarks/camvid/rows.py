@@ -47,7 +47,8 @@ class Row:
     Attributes:
         title: for tables.
         model: values of the recipe's section ``model``, beside backbone, stride and width.
-        baseline: the row that it claims to improve on; None for the baselines themselves.
+        baseline: the row that it claims to improve on, or, of other libraries' decoders, the one of ours that users
+            would take instead; None for the baselines themselves.
         claim: whether it is trained with three seeds.
         loss: values of the section ``loss``; what is left out is the paper's.
     """
@@ -142,12 +143,17 @@ ROWS: dict[str, Row] = {
 # What users would pick on the same backbone, each at its own stride and widths.
 PEERS: dict[str, Row] = {
     "smp_deeplabv3plus": Row(
-        "smp's DeepLabV3+", {**_plain("smp_deeplabv3plus", "identity"), "channels": 256}, claim=True
+        "smp's DeepLabV3+", {**_plain("smp_deeplabv3plus", "identity"), "channels": 256}, "deeplabv3plus", claim=True
     ),
     "smp_fpn": Row(
-        "smp's FPN, stride 32", {**_plain("smp_fpn", "identity"), "channels": 256, "output_stride": 32}, claim=True
+        "smp's FPN, stride 32",
+        {**_plain("smp_fpn", "identity"), "channels": 256, "output_stride": 32},
+        "gff",
+        claim=True,
     ),
-    "torchvision_lraspp": Row("torchvision's LR-ASPP", _plain("torchvision_lraspp", "identity"), claim=True),
+    "torchvision_lraspp": Row(
+        "torchvision's LR-ASPP", _plain("torchvision_lraspp", "identity"), "deeplabv3plus", claim=True
+    ),
 }
 OWN_ROWS = tuple(ROWS)
 ROWS |= PEERS

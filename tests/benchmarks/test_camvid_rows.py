@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import statistics
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import torch
 from crispseg.errors import ConfigError, DataError
 from crispseg.io import read_image, read_label_ids, write_png
 from crispseg.labels import label_space
-from crispseg.models import build_model
+from crispseg.models import HEADS, build_model
 from crispseg.recipes import differing_keys
 from crispseg.train.complete import completed
 
@@ -26,7 +27,15 @@ CLASSES = label_space("camvid").class_names
 
 @pytest.fixture(autouse=True)
 def camvid_scripts(monkeypatch):
+    """The scripts as modules, which register heads: both are forgotten afterwards."""
     monkeypatch.syspath_prepend(str(FOLDER))
+    known = set(HEADS)
+    yield
+    for script in FOLDER.glob("*.py"):
+        sys.modules.pop(script.stem, None)
+    for name in set(HEADS) - known:
+        for held in (HEADS._parts, HEADS._plugins, HEADS._options):
+            held.pop(name, None)
 
 
 @pytest.fixture(scope="module")
