@@ -201,6 +201,21 @@ class TestCoco:
         with pytest.raises(DataError, match=message):
             opened("coco", tmp_path)[0].sample(1)
 
+    def test_boxes_may_be_left_out(self, tmp_path):
+        values = coco_file(np.random.default_rng(0), ["b.jpg", "a.png"])
+        self.write(tmp_path, values=values)
+        whole = opened("coco", tmp_path)[0].sample(1).labels
+        for annotation in values["annotations"]:
+            if annotation["category_id"] == 7:
+                annotation["segmentation"] = []
+        self.write(tmp_path, values=values)
+        with pytest.raises(DataError, match=r"2 of 6 annotations .* a box alone.*data\.skip_boxes=true"):
+            opened("coco", tmp_path)
+        without = opened("coco", tmp_path, skip_boxes=True)[0].sample(1).labels
+        assert 2 in whole
+        assert 2 not in without
+        np.testing.assert_array_equal(without[whole != 2], whole[whole != 2])
+
     def test_splits_of_other_categories_are_named(self, tmp_path):
         values = coco_file(np.random.default_rng(0), ["b.jpg", "a.png"])
         self.write(tmp_path, values=values)
