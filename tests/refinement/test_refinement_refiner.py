@@ -150,15 +150,15 @@ def test_a_network_that_sees_the_mask_moves_thin_parts_and_is_given_the_masks_ba
     truth[5:20, 4:12] = 1
     truth[:, 20:23] = 2  # a line, off by its own width
     mask = np.roll(truth, 3, axis=1)
-    refiner = Refiner(SeeingOracle(mask), precision="float32")
-    assert (refiner.sees_mask, refiner.keep_thin_px) == (True, 1)
+    refiner = Refiner(SeeingOracle(mask), keep_thin_px=1, precision="float32")
+    assert (refiner.sees_mask, refiner.threshold, Refiner(Oracle()).threshold) == (True, 0.3, 0.5)
     assert (refiner(image_of(truth * 80), mask) == truth).mean() > 0.99
     names = np.array([900, -5, 70000])
     assert (refiner(image_of(truth * 80), names[mask]) == names[refiner(image_of(truth * 80), mask)]).all()
     probability = np.eye(3, dtype=np.float32)[mask].transpose(2, 0, 1) * 0.8 + 0.05
     assert (refiner(image_of(truth * 80), probability).argmax(axis=0) == truth).mean() > 0.99
-    kept = Refiner(SeeingOracle(mask), keep_thin_px=7, precision="float32")
-    assert (kept.keep_thin_px, (kept(image_of(truth * 80), mask) == mask)[:, 23:26].all()) == (7, True)
+    kept = Refiner(SeeingOracle(mask), precision="float32")
+    assert (kept(image_of(truth * 80), mask) == mask)[:, 23:26].all()
     with pytest.raises(ConfigError, match="looks at the mask, and none was given"):
         refiner.directions(image_of(truth))
 

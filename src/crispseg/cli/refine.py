@@ -31,13 +31,8 @@ def refine(
         int, typer.Option(metavar="PX", help="How far a label may travel: pixels further from borders stay.")
     ] = 4,
     keep_thin: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PX",
-            help="Parts of masks narrower than this stay as they are; 1: all may move.",
-            show_default="7; 1 if the refiner looks at the mask",
-        ),
-    ] = None,
+        int, typer.Option(metavar="PX", help="Parts of masks narrower than this stay as they are; 1: all may move.")
+    ] = 7,
     label_space: Annotated[
         str | None,
         typer.Option(metavar="NAME-or-YAML", help="Check the masks' values against a label table.", show_default="no"),

@@ -108,7 +108,7 @@ def to_input(image: AnyImage, max_pixels: int, reading: Reading = AS_SHOWN) -> I
         DataError: if a file cannot be read or has more pixels, or what was given is of another form.
     """
     channels = reading.channels
-    if reading.more_bands and not isinstance(image, np.ndarray) and not hasattr(image, "detach"):
+    if reading.more_bands and getattr(image, "shape", ())[-1:] != (channels,) and not hasattr(image, "detach"):
         raise ConfigError(f"the model looks at masks of images, not at images alone; {_REFINE}")
     if isinstance(image, bytes | bytearray | memoryview):
         image = ImageBytes(bytes(image))

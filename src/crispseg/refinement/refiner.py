@@ -33,7 +33,7 @@ UInt8 = npt.NDArray[np.uint8]
 LARGEST_FACTOR = 32
 """How many times smaller than its image a mask may be."""
 
-_KEEP_THIN_PX = 7
+_THRESHOLD, _THRESHOLD_WITH_MASK = 0.5, 0.3  # chosen on CamVid, docs/results/refine.md
 
 
 class Refiner:
@@ -50,9 +50,9 @@ class Refiner:
             ``camvid/refiner_with_mask`` train them; or a name in `crispseg.refinement.METHODS`, which need no training.
         steps: most steps of a pixel, and the reach of a method; 1 to 64.
         keep_thin_px: parts of the mask that no square of so many pixels fits into stay as they are: thin ones would be
-            lost where they lie off by more than their width. 1: everything may move. None: 7, or 1 for a network that
-            looks at the mask and has learned what to do with them.
-        threshold: the probability of being near a border above which a pixel moves at all, in (0, 1).
+            lost where they lie off by more than their width. 1: everything may move.
+        threshold: the probability of a direction above which a pixel moves at all, in (0, 1); None: 0.5, or 0.3 for a
+            network that looks at the mask, whose pixels mostly stay.
         window_hw: height and width of windows that slide over large images; None: the whole image at once.
         device: see `crispseg.Predictor`.
         precision: see `crispseg.Predictor`.
@@ -74,8 +74,8 @@ class Refiner:
         model: Callable[[Tensor], SegmentationOutput] | ExportedModel | str | os.PathLike[str],
         *,
         steps: int = 4,
-        keep_thin_px: int | None = None,
-        threshold: float = 0.5,
+        keep_thin_px: int = 7,
+        threshold: float | None = None,
         window_hw: tuple[int, int] | None = None,
         device: torch.device | str | None = None,
         precision: str = "auto",
@@ -83,13 +83,13 @@ class Refiner:
     ) -> None:
         if not 1 <= steps <= 64:
             raise ConfigError(f"steps is {steps}; 1 to 64 expected")
-        if keep_thin_px is not None and not 1 <= keep_thin_px <= 99:
+        if not 1 <= keep_thin_px <= 99:
             raise ConfigError(f"keep_thin_px is {keep_thin_px}; 1 to 99 expected")
-        if not 0 < threshold < 1:
+        if threshold is not None and not 0 < threshold < 1:
             raise ConfigError(f"threshold is {threshold}; above 0 and below 1 expected")
         self.steps = steps
-        self.keep_thin_px = _KEEP_THIN_PX if keep_thin_px is None else keep_thin_px
-        self.threshold = threshold
+        self.keep_thin_px = keep_thin_px
+        self.threshold = _THRESHOLD if threshold is None else threshold
         self.max_pixels = max_pixels
         self.method: str | None = None
         self.predictor: Predictor | None = None
@@ -113,8 +113,8 @@ class Refiner:
                 f"the model knows {', '.join(names[:3])} and so on ({self.predictor.label_space.name!r}): it segments, "
                 "and is no refiner; a model of crispseg fit camvid/refiner is one"
             )
-        if self.sees_mask and keep_thin_px is None:
-            self.keep_thin_px = 1
+        if self.sees_mask and threshold is None:
+            self.threshold = _THRESHOLD_WITH_MASK
 
     @property
     def sees_mask(self) -> bool:
