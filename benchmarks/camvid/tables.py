@@ -148,9 +148,10 @@ def difference_table(results: Results, rows: Sequence[str], resamples: int) -> s
             continue
         found: list[list[float]] = []
         for one, other in pairs:
+            block = BLOCK if one["scores"]["images"] >= 2 * BLOCK else None  # a trial of the chain has few images
             entries = [
                 entry
-                for entry in compare([other["path"], one["path"]], resamples, group_by=BLOCK).differences
+                for entry in compare([other["path"], one["path"]], resamples, group_by=block).differences
                 if entry.class_name is None and entry.crop_factor_px is None
             ]
             found.append([entry.difference for entry in entries])

@@ -34,7 +34,8 @@ _AGREED = 0.75  # least share of images that must say the same
 _LESS_WRONG = 0.9  # a near shift counts if at most this part of the errors of all images remains,
 _LESS_WRONG_IN_FEW = 0.5  # and this where they are
 _FEW_IMAGES = 4
-_FAR_LESS_WRONG = 0.5  # the same of anything else
+_FAR_LESS_WRONG = 0.5  # the same of anything else,
+_FAR_LESS_WRONG_IN_FEW = 0.3  # for a network that knows nothing yet fits some scale or mirror image by chance
 _RIGHT = 0.02  # share of wrong pixels near boundaries below which nothing is looked for
 _LESS_WRONG_THAN_SHIFTED = 0.7  # the same of another scale against the best shift
 
@@ -104,6 +105,8 @@ def odd_placements(found: Sequence[Placement]) -> list[Oddity]:
     if said and count >= _AGREED * len(found):
         those = [one for one in found if one.said == said]
         before, after = (float(np.mean([getattr(one, key) for one in those])) for key in ("wrong", "wrong_otherwise"))
+        if len(found) < _FEW_IMAGES and after > _FAR_LESS_WRONG_IN_FEW * before:
+            return []
         scales = [one.scale for one in those if one.scale is not None]
         if scales:
             said = f"{said} {100 * float(np.median(scales)):.1f} % of the labels' size,"
@@ -240,11 +243,15 @@ def _wrong_resized(prediction: Labels, labels: Labels, points: Points, scale: fl
     if 5 * inside.sum() < len(points):
         return 1.0
     there, here = moved[inside].astype(np.intp), points[inside]
-    return float((prediction[there[:, 0], there[:, 1]] != labels[here[:, 0], here[:, 1]]).mean())
+    true = labels[here[:, 0], here[:, 1]]
+    if np.bincount(true).max() > _OF_ONE_CLASS * len(true):  # one class alone fits wherever it was predicted
+        return 1.0
+    return float((prediction[there[:, 0], there[:, 1]] != true).mean())
 
 
 _LARGEST_SCALE = math.log(2.2)
 _LEAST_SCALE = 0.004  # from 1; less is a rounding
+_OF_ONE_CLASS = 0.9
 _MOST_SCALES = 150  # to either side that are tried
 _RESIZED: dict[str, Axes] = {
     "resized, from the first corner on, to about": (True, True, False),
