@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -85,10 +86,12 @@ def survive(recipe, tmp_path: Path, kills: int, seed: int) -> dict[str, int]:
             wait_for("errors", tmp_path, process.is_alive)  # from here on the process hears signals
             moment = draw.choice([draw.uniform(0, seconds), draw.choice(MOMENTS)])
             wait_for(moment, folder, process.is_alive)
-            if process.is_alive():
-                os.kill(process.pid, number)
-                key = f"{signal.Signals(number).name} {moment if isinstance(moment, str) else 'at random'}"
-                sent[key] = sent.get(key, 0) + 1
+            # It may end just now, and the process that forks has asked how.
+            with suppress(ProcessLookupError):
+                if process.is_alive():
+                    os.kill(process.pid, number)
+                    key = f"{signal.Signals(number).name} {moment if isinstance(moment, str) else 'at random'}"
+                    sent[key] = sent.get(key, 0) + 1
         process.join(120)
         if process.exitcode is None:
             process.kill()
