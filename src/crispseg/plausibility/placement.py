@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -89,10 +89,13 @@ def placement(prediction: Labels, labels: Labels) -> Placement:
     near = _near_boundaries(labels)
     if len(near) < 50 or _wrong(prediction, labels, near, (0, 0)) < _RIGHT:
         return _AS_IT_SHOULD
-    moved = _shifted(prediction, labels, near)
-    if not moved.said:
-        moved = replace(moved, near=_near_shifts(prediction, labels, near))
-    return _scaled(prediction, labels, near, _best_shift(prediction, labels, near)[2]) or moved
+    shift, before, after = _best_shift(prediction, labels, near)
+    if (scaled := _scaled(prediction, labels, near, after)) is not None:
+        return scaled
+    if max(map(abs, shift)) <= _NEAR or after > _FAR_LESS_WRONG * before:  # left to all images together
+        near_shifts = _near_shifts(prediction, labels, near)
+        return Placement("", before, before, near=near_shifts)
+    return Placement(_shift_in_words(shift), before, after)
 
 
 def odd_placements(found: Sequence[Placement]) -> list[Oddity]:
@@ -189,13 +192,6 @@ def _near_shifts(prediction: Labels, labels: Labels, points: Points) -> npt.NDAr
 
 def _far(shift: tuple[int, int]) -> int:
     return shift[0] ** 2 + shift[1] ** 2
-
-
-def _shifted(prediction: Labels, labels: Labels, points: Points) -> Placement:
-    shift, before, after = _best_shift(prediction, labels, points)
-    if max(map(abs, shift)) <= _NEAR or after > _FAR_LESS_WRONG * before:  # left to all images together
-        return replace(_AS_IT_SHOULD, wrong=before, wrong_otherwise=before)
-    return Placement(_shift_in_words(shift), before, after)
 
 
 def _shift_in_words(shift: tuple[int, int]) -> str:
