@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.labels import IGNORE_INDEX
+from crispseg.ops.nearest import nearest_known
 
 __all__ = [
     "DAMAGES",
@@ -227,12 +228,8 @@ def _most(labels: UInt8, spread: Callable[[Floats], Floats]) -> UInt8:
 
 def _from_nearest(labels: UInt8, known: npt.NDArray[np.bool_]) -> UInt8:
     """Every pixel with the label of the nearest known one; there must be one."""
-    _, nearest = cv2.distanceTransformWithLabels(
-        (~known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    label_of = np.zeros(int(nearest.max()) + 1, dtype=np.uint8)
-    label_of[nearest[known]] = labels[known]
-    return np.asarray(label_of[nearest])
+    _, number, place = nearest_known(known)
+    return np.asarray(labels.ravel()[place][number])
 
 
 def _disk(radius_px: int) -> UInt8:

@@ -10,11 +10,11 @@ import math
 from functools import cache
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from crispseg.labels import IGNORE_INDEX
+from crispseg.ops.nearest import nearest_known
 
 __all__ = ["MASK_BANDS", "MASK_REACH_PX", "STEPS", "corrections", "inward_directions", "mask_bands", "walk"]
 
@@ -92,17 +92,12 @@ def corrections(labels: UInt8, mask: UInt8, reach_px: int, ignore_index: int = I
     found = np.zeros(labels.shape, dtype=np.uint8)
     wrong = (labels != mask) & (labels != ignore_index)
     for label in np.unique(labels[wrong]):
-        elsewhere = (mask != label).view(np.uint8)
-        if elsewhere.all():
+        at_home = mask == label
+        if not at_home.any():
             continue
-        distance, nearest = cv2.distanceTransformWithLabels(
-            elsewhere, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-        )
-        at_home = np.flatnonzero(elsewhere == 0)
-        place = np.zeros(int(nearest.max()) + 1, dtype=np.intp)  # of each number that OpenCV gave to a pixel
-        place[nearest.ravel()[at_home]] = at_home
+        distance, number, place = nearest_known(at_home)
         rows, columns = np.nonzero(wrong & (labels == label) & (distance <= reach_px + _ROUNDING))
-        goal_rows, goal_columns = np.divmod(place[nearest[rows, columns]], labels.shape[1])
+        goal_rows, goal_columns = np.divmod(place[number[rows, columns]], labels.shape[1])
         found[rows, columns] = _octants(
             (goal_rows - rows).astype(np.float32), (goal_columns - columns).astype(np.float32)
         )
