@@ -13,6 +13,7 @@ from crispseg.errors import DataError
 from crispseg.io import read_image
 from crispseg.io.bands import Reading, as_picture, pixels_size_hw, read_pixels
 from crispseg.io.facts import image_facts
+from crispseg.io.images import is_turned
 
 RNG = np.random.default_rng(0)
 GREY16 = RNG.integers(0, 4096, (6, 9)).astype(np.uint16)
@@ -134,6 +135,7 @@ def test_no_pixels_of_a_png_are_decoded_for_its_head_unless_something_may_tell_t
         )
         facts = image_facts(path)
         assert (facts.size_hw, facts.bits, facts.orientation) == ((1, 2**31 - 1), 16, 1)
+        assert between or not is_turned(path)
 
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -219,7 +219,7 @@ def is_turned(path: ImageSource) -> bool:
         DataError: if the file is missing or not an image.
     """
     with _file(path, "image") as file, _image(file, path, sys.maxsize) as image:
-        return _orientation(image) != 1
+        return _may_be_turned(image) and _orientation(image) != 1
 
 
 def write_png(
@@ -397,18 +397,22 @@ def _orientation(image: Image.Image) -> object:
     return image.getexif().get(_ORIENTATION_TAG, 1)
 
 
-def stored_orientation(image: Image.Image) -> int:
-    """By the EXIF standard 1 to 8, of an image that is not decoded yet.
-
-    Pillow decodes a PNG to answer, because the note may stand behind the pixels; here only where there may be one.
-    """
+def _may_be_turned(image: Image.Image) -> bool:
+    """Whether to ask: Pillow decodes a PNG to answer, as the note may stand behind its pixels, even if there is none."""
     file: _Opened | None = getattr(image, "fp", None)  # which Pillow's types do not tell of
-    if image.format == "PNG" and file is not None:
-        place = file.tell()
-        _, may_be_turned = _walk_png(file)
-        file.seek(place)
-        if not may_be_turned or image.width * image.height > MAX_PIXELS:  # too large to be read at all, too
-            return 1
+    if image.format != "PNG" or file is None:
+        return True
+    place = file.tell()
+    _, may_be_turned = _walk_png(file)
+    file.seek(place)
+    return may_be_turned
+
+
+def stored_orientation(image: Image.Image) -> int:
+    """By the EXIF standard 1 to 8, of an image that is not decoded yet."""
+    too_large = image.format == "PNG" and image.width * image.height > MAX_PIXELS  # to be read at all
+    if too_large or not _may_be_turned(image):
+        return 1
     found = _orientation(image)
     return int(found) if isinstance(found, int) and found in range(1, 9) else 1
 
