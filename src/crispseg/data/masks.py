@@ -6,7 +6,7 @@ import math
 import os
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -201,8 +201,7 @@ def _advice(every: npt.NDArray[np.int32], unknown: npt.NDArray[np.bool_], label_
     if len(codes) > _MOST_COMPARED:
         return "so many are a picture's; masks of the table's colours are expected"
     known = np.flatnonzero(table != NO_CLASS)
-    at, of = (np.stack([code >> 16, code >> 8 & 255, code & 255], axis=1) for code in (codes, known))
-    furthest = math.ceil(float(np.sqrt(((at[:, None] - of[None]) ** 2).sum(axis=2).min(axis=1).max())))
+    furthest = math.ceil(float(np.sqrt(_squared_distances(codes, known).min(axis=1).max())))
     if len(codes) <= 2 * label_space.num_classes and furthest > 30:
         return "add them to the table"
     return (
@@ -222,15 +221,19 @@ def _nearest(codes: npt.NDArray[np.int32], label_space: LabelSpace, distance: fl
     table = colours_of(label_space)
     known = np.flatnonzero(table != NO_CLASS)
     known = known[np.argsort(table[known], kind="stable")]
-    channels = np.stack([known >> 16, known >> 8 & 255, known & 255], axis=1)
     for start in range(0, len(codes), _CHUNK):
-        part = codes[start : start + _CHUNK, None]
-        rgb = np.concatenate([part >> 16, part >> 8 & 255, part & 255], axis=1)
-        squares = ((rgb[:, None] - channels[None]) ** 2).sum(axis=2)
+        part = codes[start : start + _CHUNK]
+        squares = _squared_distances(part, known)
         nearest = squares.argmin(axis=1)
         near = squares[np.arange(len(part)), nearest] <= distance**2
         ids[start : start + _CHUNK] = np.where(near, table[known[nearest]], NO_CLASS)
     return np.asarray(ids)
+
+
+def _squared_distances(codes: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(N, M) of N colours from M others, as `colour_codes` writes them."""
+    at, of = (np.stack([code >> 16, code >> 8 & 255, code & 255], axis=1) for code in (codes, others))
+    return np.asarray(((at[:, None] - of[None]) ** 2).sum(axis=2))
 
 
 _CHUNK = 4096  # colours that are compared with all classes at once
