@@ -11,13 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from machine import commit
+from machine import commit, seconds_of
 from startup import machine
 
 import crispseg
@@ -81,13 +79,6 @@ def measured(model: crispseg.Segmenter, image: np.ndarray, repeats: int) -> dict
         "drawing": statistics.median(drawings),
         "pictures": len(figures),
     }
-
-
-def seconds_of(work: Callable[[], object]) -> float:
-    """Of the processor, for other work shares it."""
-    start = time.process_time()
-    work()
-    return time.process_time() - start
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["commit", "processor"]
+__all__ = ["commit", "processor", "seconds_of"]
 
 
 def processor() -> str:
@@ -23,3 +25,10 @@ def commit() -> str:
     """Of the sources, short; empty where git does not know."""
     command = ["git", "rev-parse", "--short", "HEAD"]
     return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip()
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Of the processor, for other work shares it."""
+    started = time.process_time()
+    work()
+    return time.process_time() - started

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 import torch
-from machine import commit, processor
+from machine import commit, processor, seconds_of
 
 import crispseg
 
@@ -46,19 +45,13 @@ def main() -> None:
         ways: list[Callable[[], object]] = [lambda: segment(image), lambda refine=refine: refine(image, mask)]
         for way in ways:
             way()  # the first image makes the copy in 16 bits
-        pairs = [[seconds(way) for way in ways] for _ in range(arguments.repeats)]
+        pairs = [[seconds_of(way) for way in ways] for _ in range(arguments.repeats)]
         ratios = sorted(refined / segmented for segmented, refined in pairs)
         middle = [statistics.median(column) for column in zip(*pairs, strict=True)]
         print(
             f"{name}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}); segmenting "
             f"{middle[0]:.3f} s, refining {middle[1]:.3f} s"
         )
-
-
-def seconds(way: Callable[[], object]) -> float:
-    started = time.process_time()
-    way()
-    return time.process_time() - started
 
 
 if __name__ == "__main__":
