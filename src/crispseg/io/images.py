@@ -398,7 +398,7 @@ def _orientation(image: Image.Image) -> object:
 
 
 def _may_be_turned(image: Image.Image) -> bool:
-    """Whether to ask: Pillow decodes a PNG to answer, as the note may stand behind its pixels, even if there is none."""
+    """Whether to ask: Pillow decodes a PNG to answer, for the note may stand behind its pixels, or nowhere."""
     file: _Opened | None = getattr(image, "fp", None)  # which Pillow's types do not tell of
     if image.format != "PNG" or file is None:
         return True
