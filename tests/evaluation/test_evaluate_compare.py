@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from label_folders import RAW, SPACE, random_pair, write_folders
 
 from crispseg.errors import ConfigError, DataError
-from crispseg.evaluation import compare, comparison, evaluate_folders
+from crispseg.evaluation import bootstrap, compare, evaluate_folders
 from crispseg.io import write_png
 from crispseg.labels import LabelSpace
 from crispseg.metrics import boundary_f_score
@@ -156,7 +156,7 @@ def test_values_for_files_are_plain(runs: Path):
 @settings(max_examples=20)
 @given(images=st.integers(1, 300), seed=st.integers(0, 9))
 def test_every_resample_draws_as_many_images_as_there_are(images: int, seed: int):
-    weights = np.concatenate(list(comparison._weights(images, 30, seed)), axis=1)
+    weights = np.concatenate(list(bootstrap.image_weights(images, 30, seed)), axis=1)
     assert weights.shape == (31, images)
     assert (weights[0] == 1).all()
     assert (weights.sum(axis=1) == images).all()
@@ -165,8 +165,8 @@ def test_every_resample_draws_as_many_images_as_there_are(images: int, seed: int
 
 def test_images_are_drawn_evenly_and_across_blocks():
     """Means 1, variances 1 − 1/n and covariances −1/n, as for draws with replacement."""
-    images = 2 * comparison._BLOCK + 30
-    weights = np.concatenate(list(comparison._weights(images, 20_000, 0)), axis=1)[1:]
+    images = 2 * bootstrap.BLOCK + 30
+    weights = np.concatenate(list(bootstrap.image_weights(images, 20_000, 0)), axis=1)[1:]
     assert np.abs(weights.mean(axis=0) - 1).max() < 0.04
     halves = weights[:, :64].sum(axis=1), weights[:, 64:].sum(axis=1)
     share = 64 / images
@@ -177,9 +177,9 @@ def test_images_are_drawn_evenly_and_across_blocks():
 
 def test_groups_are_blocks_of_neighbours_or_what_a_pattern_finds():
     names = ["0001TP_1", "0001TP_2", "0006R0_1", "0016E5_1", "0016E5_2"]
-    assert comparison._groups(names, 2).tolist() == [0, 0, 1, 1, 2]
-    assert comparison._groups(names, "^[^_]+").tolist() == [0, 0, 1, 2, 2]
-    assert comparison._groups(names, "_.").tolist() == [0, 1, 0, 0, 1]
+    assert bootstrap.group_numbers(names, 2).tolist() == [0, 0, 1, 1, 2]
+    assert bootstrap.group_numbers(names, "^[^_]+").tolist() == [0, 0, 1, 2, 2]
+    assert bootstrap.group_numbers(names, "_.").tolist() == [0, 1, 0, 0, 1]
     for group_by, complaint in [
         (0, "blocks of one"),
         (5, r"all 5 images into one group \('0'\)"),
@@ -188,12 +188,12 @@ def test_groups_are_blocks_of_neighbours_or_what_a_pattern_finds():
         ("(", "no regular expression"),
     ]:
         with pytest.raises(ConfigError, match=complaint):
-            comparison._groups(names, group_by)
+            bootstrap.group_numbers(names, group_by)
 
 
 def test_images_of_a_group_are_drawn_together():
     groups = np.arange(150) // 7
-    weights = np.concatenate(list(comparison._group_weights(groups, 50, 0)), axis=1)
+    weights = np.concatenate(list(bootstrap.group_weights(groups, 50, 0)), axis=1)
     assert weights.shape == (51, 150)
     assert (weights[0] == 1).all()
     first = np.unique(groups, return_index=True)[1]
@@ -209,7 +209,7 @@ def test_intervals_over_groups_cover_what_images_of_groups_scatter():
     values = rng.normal(0, 1, (trials, drives, 1)) + rng.normal(0, 0.5, (trials, drives, frames))
     values = values.reshape(trials, -1)
     covered = []
-    for draws in (comparison._group_weights(groups, 400, 1), comparison._weights(len(groups), 400, 1)):
+    for draws in (bootstrap.group_weights(groups, 400, 1), bootstrap.image_weights(len(groups), 400, 1)):
         weights = np.concatenate(list(draws), axis=1)[1:]
         means = values @ weights.T / weights.sum(axis=1)
         low, high = np.percentile(means, (2.5, 97.5), axis=1)

@@ -6,18 +6,16 @@ from crispseg.lazy import lazily
 
 if TYPE_CHECKING:
     from crispseg.data.encodings import read_labels
-    from crispseg.evaluation.comparison import Comparison, Difference, compare
+    from crispseg.evaluation.comparison import compare
+    from crispseg.evaluation.differences import Comparison, Difference
     from crispseg.evaluation.scores import Scores
     from crispseg.evaluation.scoring import evaluate, evaluate_folders
 else:
     __getattr__, __dir__ = lazily(
         __name__,
         {
-            "crispseg.evaluation.comparison": (
-                "Comparison",
-                "Difference",
-                "compare",
-            ),
+            "crispseg.evaluation.comparison": ("compare",),
+            "crispseg.evaluation.differences": ("Comparison", "Difference"),
             "crispseg.evaluation.scoring": (
                 "evaluate",
                 "evaluate_folders",

@@ -2,19 +2,15 @@
 
 The paired bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13): images are drawn with
 replacement, the same ones for every run; all scores are taken anew; and the middle 95 % of the differences are the
-interval. Images that resemble each other, such as frames of one drive, can be drawn group by group instead: the cluster
-bootstrap (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8). It is vectorised: a
-resample is a vector of weights, and all sums are products of matrices, block by block.
+interval. Images that resemble each other, such as frames of one drive, can be drawn group by group instead.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.errors import ConfigError, DataError
+from crispseg.evaluation.bootstrap import group_numbers, group_weights, image_weights
+from crispseg.evaluation.differences import BOUNDARY_F_BY_RULE, Comparison, Difference
 from crispseg.evaluation.journal import RecordFile
 from crispseg.evaluation.records import Settings
-from crispseg.evaluation.scores import format_percent, markdown_table
 from crispseg.metrics.counts import SetCounts, Shares
 from crispseg.metrics.functional.arrays import Absent
 from crispseg.metrics.table import DEFINITIONS, choose_scores
-from crispseg.notebooks import html_table
 
-__all__ = ["Comparison", "Difference", "compare"]
+__all__ = ["MAX_RESAMPLES", "compare"]
 
 _COMPARED = {
     "iou": "IoU",
@@ -39,170 +35,10 @@ _COMPARED = {
     "distance_iou": "IoU at distance",
 }
 _CHOOSABLE = ("iou", "boundary_f", "distance_iou")
-_BY_RULE: dict[Absent, str] = {"skip": "boundary_f", "one": "boundary_f_absent_one"}
 MAX_RESAMPLES = 100_000
 """Their sums are in memory at once: hundreds of megabytes for tables of 150 classes."""
 
-_BLOCK = 64  # images whose weights are in memory at once
 _LISTED = 5
-_FEW = 10  # groups: below it, percentiles of so few draws cover visibly less than 95 %
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How far a run is from the first one in one score; shares in [0, 1], NaN for a score that does not exist.
-
-    Attributes:
-        run: the run that is compared with the first.
-        score: ``"IoU"``, ``"boundary F"`` or ``"IoU at distance"``.
-        radius_px: of the boundary F; None for others.
-        crop_factor_px: of the IoU at distance; None for others.
-        class_name: None for the mean over the classes.
-        first: what the first run scores.
-        value: what this run scores.
-        low: the lower end of the interval of `difference`.
-        high: its upper end.
-    """
-
-    run: str
-    score: str
-    radius_px: float | None
-    crop_factor_px: int | None
-    class_name: str | None
-    first: float
-    value: float
-    low: float
-    high: float
-
-    @property
-    def difference(self) -> float:
-        """`value` − `first`."""
-        return self.value - self.first
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval lies on one side of 0."""
-        return self.low > 0 or self.high < 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; what does not exist is None."""
-        shares = {
-            name: None if math.isnan(value) else value
-            for name in ("first", "value", "difference", "low", "high")
-            for value in (getattr(self, name),)
-        }
-        names = {"run": self.run, "score": self.score, "class": self.class_name}
-        of = {"radius_px": self.radius_px, "crop_factor_px": self.crop_factor_px}
-        return {**names, **of, **shares, "excludes_zero": self.excludes_zero}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Runs against the first of them.
-
-    Attributes:
-        runs: their names, the first being the one that the others are compared with.
-        images: how many images all of them scored.
-        left_out: how many others some of them scored.
-        resamples: of the bootstrap.
-        seed: of its draws.
-        groups: how many groups of images were drawn from; None: single images were drawn.
-        absent: the rule of the boundary F: classes that an image lacks are skipped, or count 1, as in the papers.
-        differences: for each run but the first: IoU, then boundary F by radius, then IoU at distance by crop factor, if
-            all runs have it for the same crops; each the mean first, then the classes.
-    """
-
-    runs: tuple[str, ...]
-    images: int
-    left_out: int
-    resamples: int
-    seed: int
-    groups: int | None
-    absent: Absent
-    differences: tuple[Difference, ...]
-
-    def mean_iou_at_distance(self) -> dict[str, dict[float, float]]:
-        """By run and crop factor: mean IoU inside the crop; empty where not all runs have the same crops."""
-        values: dict[str, dict[float, float]] = {}
-        for entry in self.differences:
-            if entry.crop_factor_px is not None and entry.class_name is None:
-                for run, share in ((self.runs[0], entry.first), (entry.run, entry.value)):
-                    values.setdefault(run, {})[entry.crop_factor_px] = share
-        return values
-
-    def mean_boundary_f(self) -> dict[str, dict[float, float]]:
-        """By run and radius: mean boundary F; empty where it was not compared."""
-        values: dict[str, dict[float, float]] = {}
-        for entry in self.differences:
-            if entry.radius_px is not None and entry.class_name is None:
-                for run, share in ((self.runs[0], entry.first), (entry.run, entry.value)):
-                    values.setdefault(run, {})[entry.radius_px] = share
-        return values
-
-    def note(self) -> str:
-        """How the intervals were found, for below a table."""
-        left_out = f" ({self.left_out} others left out)" if self.left_out else ""
-        few = "; with so few groups it is too narrow" if self.groups is not None and self.groups < _FEW else ""
-        return (
-            f"{self.images} images{left_out}; in per cent; difference to {self.runs[0]}, with the 95 % interval of a "
-            f"paired bootstrap over {self._drawn()} ({self.resamples} resamples, seed {self.seed}){few}. "
-            f"{self._rules_in_words()}. * the interval excludes 0; where nothing differs, 1 of 20 such intervals does "
-            "so by chance."
-        )
-
-    def _rules(self) -> dict[str, str]:
-        """How each compared score is averaged."""
-        rules = {
-            "IoU": "pixels counted over the whole set",
-            "boundary F": DEFINITIONS[_BY_RULE[self.absent]].averaging,
-            "IoU at distance": "pixels inside the crop counted over the whole set",
-        }
-        compared = {entry.score for entry in self.differences}
-        return {score: rule for score, rule in rules.items() if score in compared}
-
-    def _rules_in_words(self) -> str:
-        return "; ".join(f"{score}: {rule}" for score, rule in self._rules().items())
-
-    def _drawn(self) -> str:
-        return "images" if self.groups is None else f"{self.groups} groups of images"
-
-    def table_rows(self, run: str) -> list[list[str]]:
-        """A run's differences as cells: a heading, then one row per score and class."""
-        return [
-            ["score", "class", self.runs[0], run, "difference", "95 % interval", ""],
-            *(_row(entry) for entry in self.differences if entry.run == run),
-        ]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "runs": list(self.runs),
-            "images": self.images,
-            "left_out": self.left_out,
-            "resamples": self.resamples,
-            "seed": self.seed,
-            "groups": self.groups,
-            "interval": f"95 %, percentiles of a paired bootstrap over {self._drawn()}",
-            "averaging": self._rules(),
-            "differences": [entry.to_dict() for entry in self.differences],
-        }
-
-    def to_json(self) -> str:
-        """The same as JSON."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-    def _repr_html_(self) -> str:
-        """The same as `to_markdown`, for notebooks."""
-        *others, last = self.runs[1:]
-        tables = [html_table(self.table_rows(run), f"{run} against {self.runs[0]}", first=2) for run in others]
-        return "".join(
-            (*tables, html_table(self.table_rows(last), f"{last} against {self.runs[0]}", self.note(), first=2))
-        )
-
-    def to_markdown(self) -> str:
-        """A table per run, and how the intervals were found."""
-        tables = "\n".join(markdown_table(self.table_rows(run)) for run in self.runs[1:])
-        return f"{tables}\n{self.note()}\n"
 
 
 def compare(
@@ -242,8 +78,8 @@ def compare(
         raise ConfigError(
             f"{len(folders)} runs, {resamples} resamples; 2 runs or more and 1 to {MAX_RESAMPLES} resamples expected"
         )
-    if absent not in _BY_RULE:
-        raise ConfigError(f"absent is {absent!r}; {' or '.join(_BY_RULE)} expected")
+    if absent not in BOUNDARY_F_BY_RULE:
+        raise ConfigError(f"absent is {absent!r}; {' or '.join(BOUNDARY_F_BY_RULE)} expected")
     runs = [RecordFile(Path(folder)) for folder in folders]
     names = [os.fspath(folder) for folder in folders]
     if len(set(names)) < len(names):
@@ -252,8 +88,8 @@ def compare(
     places = [_places(run) for run in runs]
     chosen, left_out = _common_images(runs, places, common)
 
-    groups = None if group_by is None else _groups(chosen, group_by)
-    draws = _weights(len(chosen), resamples, seed) if groups is None else _group_weights(groups, resamples, seed)
+    groups = None if group_by is None else group_numbers(chosen, group_by)
+    draws = image_weights(len(chosen), resamples, seed) if groups is None else group_weights(groups, resamples, seed)
 
     sums: list[SetCounts | None] = [None for _ in runs]
     needed = [name for score in _score_names(settings, absent) for name in DEFINITIONS[score].needs]
@@ -286,62 +122,10 @@ def compare(
     return Comparison(tuple(names), len(chosen), left_out, resamples, seed, count, absent, tuple(differences))
 
 
-def _weights(images: int, resamples: int, seed: int) -> Iterator[Shares]:
-    """How often each image is drawn, (1 + resamples, images of a block) for one block after the other.
-
-    The first row is the set itself. How many draws fall into a block is drawn first, then which images they are: the
-    same as drawing from all images at once, without their weights in memory at once.
-    """
-    rng = np.random.default_rng(seed)
-    sizes = np.diff([*range(0, images, _BLOCK), images])
-    draws = rng.multinomial(images, sizes / images, size=resamples)
-    for size, of_block in zip(sizes, draws.T, strict=True):
-        drawn = rng.multinomial(of_block, np.full(size, 1 / size))
-        yield np.vstack((np.ones(size), drawn))
-
-
-def _groups(names: Sequence[str], group_by: int | str) -> npt.NDArray[np.int64]:
-    """Which group, from 0, each of the sorted names belongs to."""
-    if isinstance(group_by, int):
-        if group_by < 1:
-            raise ConfigError(
-                f"group_by is {group_by}; blocks of one image at least, or a regular expression, expected"
-            )
-        found = [str(index // group_by) for index in range(len(names))]
-    else:
-        found = [_matched(name, group_by) for name in names]
-    numbers = {group: number for number, group in enumerate(dict.fromkeys(found))}
-    if len(numbers) < 2:
-        raise ConfigError(
-            f"group_by {group_by!r} puts all {len(names)} images into one group ({found[0]!r}); an interval needs two "
-            "at least, better ten"
-        )
-    return np.array([numbers[group] for group in found])
-
-
-def _matched(name: str, pattern: str) -> str:
-    try:
-        match = re.search(pattern, name)
-    except re.error as error:
-        raise ConfigError(f"group_by {pattern!r} is no regular expression: {error}") from error
-    if match is None:
-        raise ConfigError(f"group_by {pattern!r} finds nothing in the name {name!r}; every image needs a group")
-    return match[0]
-
-
-def _group_weights(groups: npt.NDArray[np.int64], resamples: int, seed: int) -> Iterator[Shares]:
-    """`_weights` where whole groups are drawn, as many as there are; a resample's number of images then varies."""
-    count = int(groups.max()) + 1
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
-    for start in range(0, len(groups), _BLOCK):
-        block = groups[start : start + _BLOCK]
-        yield np.vstack((np.ones(len(block)), drawn[:, block]))
-
-
 def _score_names(settings: Settings, absent: Absent) -> list[str]:
     """What is compared: of `_COMPARED` what both runs have, and of the two boundary F the one that is asked for."""
     asked = [name for name in _CHOOSABLE if settings.scores is None or name in settings.scores]
-    return [_BY_RULE[absent] if name == "boundary_f" else name for name in asked if _keys(name, settings)]
+    return [BOUNDARY_F_BY_RULE[absent] if name == "boundary_f" else name for name in asked if _keys(name, settings)]
 
 
 def _keys(name: str, settings: Settings) -> Sequence[Any]:
@@ -383,21 +167,6 @@ def _differences(
                     class_name,
                     *map(float, (theirs[0], ours[0], low, high)),
                 )
-
-
-def _row(entry: Difference) -> list[str]:
-    score = entry.score
-    if entry.radius_px is not None:
-        score = f"F {entry.radius_px:g} px"
-    elif entry.crop_factor_px is not None:
-        score = f"IoU crop {entry.crop_factor_px}"
-    shares = [format_percent(entry.first), format_percent(entry.value), _signed(entry.difference)]
-    interval = "–" if math.isnan(entry.low) else f"{_signed(entry.low)} to {_signed(entry.high)}"
-    return [score, entry.class_name or "mean", *shares, interval, "*" if entry.excludes_zero else ""]
-
-
-def _signed(share: float) -> str:
-    return "–" if math.isnan(share) else f"{100 * share:+.2f}".replace("-", "−")
 
 
 def _common_settings(runs: Sequence[RecordFile], scores: Sequence[str] | None) -> Settings:
