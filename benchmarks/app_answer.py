@@ -31,7 +31,7 @@ from playwright.sync_api import sync_playwright
 from starlette.testclient import TestClient
 
 import crispseg
-from crispseg.io.images import encode_png
+from crispseg.io.png_writing import encode_png
 from crispseg.streets import make_street
 from crispseg.studio import make_studio
 from crispseg.studio.models import Models

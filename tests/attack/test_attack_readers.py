@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from crispseg.io import write_png
-from crispseg.io.images import encode_png
+from crispseg.io.png_writing import encode_png
 
 pytestmark = pytest.mark.attack
 

@@ -13,7 +13,7 @@ from crispseg.errors import DataError
 from crispseg.io import read_image
 from crispseg.io.bands import Reading, as_picture, pixels_size_hw, read_pixels
 from crispseg.io.facts import image_facts
-from crispseg.io.images import is_turned
+from crispseg.io.orientation import is_turned
 
 RNG = np.random.default_rng(0)
 GREY16 = RNG.integers(0, 4096, (6, 9)).astype(np.uint16)

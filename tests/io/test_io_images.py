@@ -15,7 +15,8 @@ from PIL import Image, ImageOps, PngImagePlugin
 from crispseg.config import DataConfig
 from crispseg.errors import DataError
 from crispseg.io import MAX_PIXELS, ImageBytes, image_size_hw, read_image, read_label_ids, write_png
-from crispseg.io.images import NotAnImage, TooManyPixels, is_turned
+from crispseg.io.opening import NotAnImage, TooManyPixels
+from crispseg.io.orientation import is_turned
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin
 
 from crispseg.errors import DataError
 from crispseg.io import read_image
-from crispseg.io.images import ImageBytes
+from crispseg.io.opening import ImageBytes
 from crispseg.io.plain_png import decode_plain_png
 
 SIZE = (13, 17)
@@ -96,7 +96,7 @@ def test_what_pillow_refuses_is_refused_and_what_it_takes_is_equal(monkeypatch: 
         data = head + chunk((b"IDAT", zlib.compress(content) if len(changed) == len(raw) else content)) + tail
         found = outcome(data)
         with monkeypatch.context() as context:
-            context.setattr("crispseg.io.images.decode_plain_png", lambda data: None)
+            context.setattr("crispseg.io.plain_png.decode_plain_png", lambda data: None)
             assert np.array_equal(found, outcome(data)), SEED
 
 

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from crispseg import LabelSpace, Predictor, SegmentationOutput
 from crispseg.errors import ConfigError
 from crispseg.io import ImageBytes, read_image
-from crispseg.io.images import encode_png
+from crispseg.io.png_writing import encode_png
 from crispseg.serving import Limits, make_app
 from crispseg.vectors import geojson_document, polygons
 

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from crispseg.cli.app import app
 from crispseg.cli.serve import named_models
 from crispseg.errors import ConfigError
-from crispseg.io.images import encode_png
+from crispseg.io.png_writing import encode_png
 from crispseg.serving import serve
 
 _PROGRAM = """

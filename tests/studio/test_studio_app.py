@@ -19,7 +19,7 @@ from crispseg import Predictor
 from crispseg.errors import ConfigError, WeightsError
 from crispseg.evaluation import evaluate_folders
 from crispseg.io import write_png
-from crispseg.io.images import encode_png
+from crispseg.io.png_writing import encode_png
 from crispseg.labels import LabelSpace
 from crispseg.pictures import colourise, error_map, gate_picture, outline_picture
 from crispseg.studio import Bounds, drawn_street, examples_of, make_studio

@@ -8,7 +8,7 @@ from tiny import Server
 from typer.testing import CliRunner
 
 from crispseg.cli.app import app
-from crispseg.io.images import encode_png
+from crispseg.io.png_writing import encode_png
 
 
 def _refused(*arguments) -> str:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from crispseg.errors import CrispsegError, DataError
 from crispseg.extras import needed
 from crispseg.io import atomic_write
-from crispseg.io.images import is_turned
+from crispseg.io.orientation import is_turned
 from crispseg.pictures.colour import Picture
 
 __all__ = ["SceneFile", "write_map"]

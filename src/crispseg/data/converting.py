@@ -19,7 +19,7 @@ from crispseg.data.records import FileSource, Sample, SampleSource
 from crispseg.data.tables import IGNORED, is_background, voc_colour
 from crispseg.errors import ConfigError, DataError
 from crispseg.io import atomic_folder
-from crispseg.io.images import encode_png
+from crispseg.io.png_writing import encode_png
 from crispseg.labels import IGNORE_INDEX, LabelClass, LabelSpace
 from crispseg.vectors import Regions, coco_document, join_coco, labelme_document, polygons
 

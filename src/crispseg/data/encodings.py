@@ -12,7 +12,7 @@ from crispseg.data.label_files import NO_CLASS, LabelIds, RawIds, colour_table, 
 from crispseg.data.records import train_ids
 from crispseg.errors import ConfigError, DataError
 from crispseg.io import MAX_PIXELS, read_label_ids
-from crispseg.io.images import ImageSource, name_of
+from crispseg.io.opening import ImageSource, name_of
 from crispseg.labels import IGNORE_INDEX, LabelSpace
 from crispseg.wording import nearest_name
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from crispseg.errors import DataError
 from crispseg.io import MAX_PIXELS, image_size_hw, read_label_ids, read_label_image
-from crispseg.io.images import ImageBytes, ImageSource, name_of
+from crispseg.io.opening import ImageBytes, ImageSource, name_of
 from crispseg.wording import some
 
 __all__ = [

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from crispseg.errors import ConfigError, DataError
 from crispseg.io import atomic_write
-from crispseg.io.images import encode_png
+from crispseg.io.png_writing import encode_png
 from crispseg.labels import IGNORE_INDEX, LabelSpace
 from crispseg.notebooks import html_legend, html_text
 from crispseg.pictures.colour import Picture, blend, colourise

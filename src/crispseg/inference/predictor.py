@@ -20,7 +20,7 @@ from crispseg.inference.images import AnyImage, AnyPixels, InputImage, reading_o
 from crispseg.inference.looks import Looks, Read
 from crispseg.inference.prediction import Prediction
 from crispseg.io.bands import Reading
-from crispseg.io.images import MAX_PIXELS
+from crispseg.io.opening import MAX_PIXELS
 from crispseg.labels import LabelSpace
 from crispseg.ops.arrays import to_array
 from crispseg.ops.windows import place_windows

@@ -6,21 +6,19 @@ from crispseg.lazy import lazily
 
 if TYPE_CHECKING:
     from crispseg.io.files import atomic_folder, atomic_write, files_below
-    from crispseg.io.images import MAX_PIXELS, ImageBytes, image_size_hw, read_image, write_png
+    from crispseg.io.images import image_size_hw, read_image
     from crispseg.io.label_images import LabelImage, read_label_ids, read_label_image
+    from crispseg.io.opening import MAX_PIXELS, ImageBytes
+    from crispseg.io.png_writing import write_png
 else:
     __getattr__, __dir__ = lazily(
         __name__,
         {
             "crispseg.io.files": ("atomic_folder", "atomic_write", "files_below"),
-            "crispseg.io.images": (
-                "MAX_PIXELS",
-                "ImageBytes",
-                "image_size_hw",
-                "read_image",
-                "write_png",
-            ),
+            "crispseg.io.images": ("image_size_hw", "read_image"),
             "crispseg.io.label_images": ("LabelImage", "read_label_ids", "read_label_image"),
+            "crispseg.io.opening": ("MAX_PIXELS", "ImageBytes"),
+            "crispseg.io.png_writing": ("write_png",),
         },
     )
 

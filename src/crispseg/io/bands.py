@@ -20,21 +20,20 @@ import numpy.typing as npt
 from crispseg.errors import DataError
 from crispseg.extras import needed
 from crispseg.io.facts import ImageFacts, image_facts
-from crispseg.io.images import (
+from crispseg.io.images import image_size_hw, read_image
+from crispseg.io.opening import (
     MAX_PIXELS,
     ImageBytes,
     ImageSource,
     NotAnImage,
-    _check_pixels,
-    _file,
-    _image,
+    check_pixels,
+    image_file,
     image_format,
-    image_size_hw,
+    image_in,
     name_of,
     opened_image,
-    read_image,
-    stored_again,
 )
+from crispseg.io.orientation import stored_again
 
 __all__ = ["AS_SHOWN", "Pixels", "Reading", "as_picture", "full_value", "pixels_size_hw", "read_pixels", "stored_bands"]
 
@@ -112,7 +111,7 @@ def pixels_size_hw(path: ImageSource, reading: Reading = AS_SHOWN, max_pixels: i
         return image_size_hw(path, max_pixels, upright=reading.upright)
     facts = image_facts(path)  # Pillow opens few TIFFs of floats
     height, width = facts.size_hw
-    _check_pixels(path, height * width, max_pixels)
+    check_pixels(path, height * width, max_pixels)
     return (width, height) if reading.upright and facts.orientation in (5, 6, 7, 8) else (height, width)
 
 
@@ -158,7 +157,7 @@ def stored_bands(path: Path, facts: ImageFacts, max_pixels: int = MAX_PIXELS) ->
     """
     if _is_other(path) or (facts.format == "TIFF" and (facts.bands > 4 or facts.bits * facts.bands > 32)):
         return _by_rasterio(path, max_pixels)
-    with _file(path, "image") as file, _image(file, path, max_pixels) as opened:
+    with image_file(path, "image") as file, image_in(file, path, max_pixels) as opened:
         if facts.format == "PNG" and facts.bits == 16 and facts.bands > 1:
             file.seek(0)
             values = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
@@ -180,10 +179,10 @@ def stored_bands(path: Path, facts: ImageFacts, max_pixels: int = MAX_PIXELS) ->
 
 def _by_rasterio(path: Path, max_pixels: int) -> npt.NDArray[Any]:
     rasterio = needed("rasterio", "geo", f"{path}, a TIFF of other samples than 8 bits or of many bands,")
-    with _file(path, "image"), warnings.catch_warnings():
+    with image_file(path, "image"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it lies nowhere on Earth
         with rasterio.open(path, driver="GTiff") as file:
-            _check_pixels(path, file.width * file.height, max_pixels)
+            check_pixels(path, file.width * file.height, max_pixels)
             values: npt.NDArray[Any] = file.read()
     return np.ascontiguousarray(values.transpose(1, 2, 0))
 

@@ -13,7 +13,8 @@ from typing import Any
 from PIL import Image
 
 from crispseg.errors import DataError
-from crispseg.io.images import image_format, opened_image, stored_orientation
+from crispseg.io.opening import image_format, opened_image
+from crispseg.io.orientation import stored_orientation
 
 __all__ = ["ImageFacts", "image_facts"]
 

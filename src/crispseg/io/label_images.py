@@ -9,16 +9,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from crispseg.errors import DataError
-from crispseg.io.images import (
-    _LOSSY,
-    MAX_PIXELS,
-    ImageSource,
-    _file,
-    _image,
-    _Opened,
-    _plain_pixels,
-    name_of,
-)
+from crispseg.io.opening import LOSSY, MAX_PIXELS, ImageSource, Opened, image_file, image_in, name_of
+from crispseg.io.plain_png import plain_pixels
 
 __all__ = ["LabelImage", "read_label_ids", "read_label_image"]
 
@@ -70,11 +62,11 @@ def read_label_image(path: ImageSource, max_pixels: int = MAX_PIXELS, *, lossy: 
         DataError: if the file is missing, truncated, lossy, too large, holds fractions, colours of 16 bits a
             channel, or is transparent where it is not black.
     """
-    with _file(path, "label file") as file, _image(file, path, max_pixels) as image:
+    with image_file(path, "label file") as file, image_in(file, path, max_pixels) as image:
         bits = _bits(file, image)
-        if image.format in _LOSSY and not lossy:
+        if image.format in LOSSY and not lossy:
             raise DataError(f"{name_of(path)}: JPEG changes label ids; save labels as PNG")
-        if image.mode == "RGB" and bits == 8 and (plain := _plain_pixels(file, image)) is not None:
+        if image.mode == "RGB" and bits == 8 and (plain := plain_pixels(file, image)) is not None:
             return LabelImage(plain)
         image.load()
         if image.mode not in ("1", "L", "P", "F", "LA", "PA", "RGB", "RGBA") and not image.mode.startswith("I"):
@@ -121,7 +113,7 @@ def read_label_ids(path: ImageSource, max_pixels: int = MAX_PIXELS) -> npt.NDArr
     return found.ids()
 
 
-def _bits(file: _Opened, image: Image.Image) -> int:
+def _bits(file: Opened, image: Image.Image) -> int:
     """Of a channel, of a PNG or TIFF; 8 for others. Pillow hands out 8 whatever the file holds."""
     if image.format == "TIFF":
         return int(max(getattr(image, "tag_v2", {}).get(_BITS_TAG, (8,))))

@@ -8,13 +8,16 @@ and tells nobody but stderr.
 
 from __future__ import annotations
 
+import os
 import zlib
+from io import BufferedReader, BytesIO
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-__all__ = ["decode_plain_png"]
+__all__ = ["decode_plain_png", "plain_pixels"]
 
 _PLAIN = (b"\x08\x00\x00\x00\x00", b"\x08\x02\x00\x00\x00")  # 8 bits of grey or RGB, and not interlaced
 _HARMLESS = frozenset({b"pHYs", b"tIME", b"sRGB", b"gAMA", b"cHRM", b"tEXt"})  # Pillow uses none of them for pixels
@@ -38,6 +41,23 @@ def decode_plain_png(data: bytes) -> npt.NDArray[np.uint8] | None:
         return None
     size_hw = (int.from_bytes(data[20:24]), int.from_bytes(data[16:20]))
     return decoded if decoded is not None and decoded.shape == (*size_hw, 3) else None
+
+
+def plain_pixels(file: BufferedReader | BytesIO, image: Image.Image) -> npt.NDArray[np.uint8] | None:
+    """What OpenCV decodes of a PNG, whose reader finds the file as it was; None if that is left to Pillow."""
+    if image.mode not in ("L", "RGB"):
+        return None
+    place, end = file.tell(), file.seek(0, os.SEEK_END)
+    try:
+        if end > 4 * image.width * image.height + _HEADERS:  # stuffed with what are no pixels
+            return None
+        file.seek(0)
+        return decode_plain_png(file.read())
+    finally:
+        file.seek(place)
+
+
+_HEADERS = 2**20  # bytes of a PNG beside its pixels, at most
 
 
 def _is_plain(data: bytes) -> bool:

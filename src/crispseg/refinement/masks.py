@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from crispseg.errors import DataError
-from crispseg.io.images import MAX_PIXELS, write_png
 from crispseg.io.label_images import LabelImage, read_label_image
+from crispseg.io.opening import MAX_PIXELS
+from crispseg.io.png_writing import write_png
 
 __all__ = ["codes_of", "read_mask", "write_mask"]
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from crispseg.errors import ConfigError, DataError
 from crispseg.inference import Predictor
-from crispseg.io.images import MAX_PIXELS, read_image
+from crispseg.io.images import read_image
+from crispseg.io.opening import MAX_PIXELS
 from crispseg.labels import label_space
 from crispseg.ops.directions import STEPS, mask_bands, walk
 from crispseg.refinement.methods import METHODS

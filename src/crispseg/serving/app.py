@@ -16,7 +16,8 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 
 from crispseg import __version__
 from crispseg.inference import Predictor
-from crispseg.io.images import ImageBytes, read_image
+from crispseg.io.images import read_image
+from crispseg.io.opening import ImageBytes
 from crispseg.pages.service import render_service_page
 from crispseg.pictures.colour import Picture
 from crispseg.serving.batching import Batcher

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
 from crispseg.errors import CrispsegError, DataError
-from crispseg.io.images import NotAnImage, TooManyPixels
+from crispseg.io.opening import NotAnImage, TooManyPixels
 from crispseg.serving.limits import Limits, Refusal
 from crispseg.serving.measures import Measures
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crispseg.io.images import encode_png
+from crispseg.io.png_writing import encode_png
 from crispseg.pictures import to_jpeg_bytes
 from crispseg.serving.limits import Refusal
 from crispseg.wording import nearest_name

@@ -16,7 +16,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from crispseg import __version__
 from crispseg.data.encodings import ENCODINGS, Encoding, read_labels_and_ids
-from crispseg.io.images import ImageBytes, read_image
+from crispseg.io.images import read_image
+from crispseg.io.opening import ImageBytes
 from crispseg.pages.base import class_colours
 from crispseg.pages.studio import render_studio_page
 from crispseg.pictures import colourise, flow_wheel, to_jpeg_bytes, to_png_bytes

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from crispseg.errors import DataError
 from crispseg.extras import needed
-from crispseg.io.images import is_turned
+from crispseg.io.orientation import is_turned
 
 __all__ = ["Georeference", "read_georeference"]
 
