@@ -18,7 +18,7 @@ from PIL import Image
 
 from crispseg.config import DataConfig
 from crispseg.data import build_dataset, data_check, require_sound
-from crispseg.data.check import _inspect_all
+from crispseg.data.inspection import inspect_all
 from crispseg.data.problems import problems_in_words
 from crispseg.data.records import Sample
 from crispseg.data.report import BROKEN, LAYOUT, NO_LABELS, SHARED, SIZES, UNKNOWN_IDS
@@ -362,7 +362,7 @@ class TestReading:
     def test_threads_do_not_run_ahead(self):
         """Or the samples of a large data set would pile up in memory."""
         source = _Counting(400)
-        findings = _inspect_all(source, True, threads=2)
+        findings = inspect_all(source, True, threads=2)
         for taken in range(1, 40):
             next(findings)
             assert source.asked <= taken + 2 * 4 + 2

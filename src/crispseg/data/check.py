@@ -7,22 +7,18 @@ its files, its label table or its splits have changed.
 from __future__ import annotations
 
 import filecmp
-import hashlib
 import logging
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from crispseg.config import DataConfig
 from crispseg.data.band_values import measured_bands
 from crispseg.data.fingerprint import fingerprint, found_once
+from crispseg.data.inspection import inspect_all
 from crispseg.data.layouts import open_layout, split_parts
 from crispseg.data.plausible import (
     RawPixels,
@@ -33,34 +29,22 @@ from crispseg.data.plausible import (
     turned_pairs,
 )
 from crispseg.data.problems import Problem, problems_in_words
-from crispseg.data.records import (
-    FileSource,
-    SampleSource,
-    SizesDifferError,
-    UnknownIdsError,
-    pixels_by_value,
-    train_ids,
-)
+from crispseg.data.records import FileSource, SampleSource
 from crispseg.data.report import (
     BROKEN,
     KINDS,
     LAYOUT,
     SHARED,
-    SIZES,
-    UNKNOWN_IDS,
     DataReport,
-    Fault,
-    Finding,
     SplitReport,
     Tally,
 )
 from crispseg.errors import DataError
-from crispseg.io.bands import AS_SHOWN, as_picture
+from crispseg.io.bands import AS_SHOWN
 from crispseg.labels import LabelSpace
 from crispseg.plausibility import Oddity
 from crispseg.plausibility.images import Seen, odd_crop, odd_images, odd_orientation
-from crispseg.plausibility.likeness import Small, odd_likeness, small_version
-from crispseg.threads import Workers
+from crispseg.plausibility.likeness import Small, odd_likeness
 from crispseg.wording import some
 
 __all__ = ["data_check", "require_sound"]
@@ -261,7 +245,7 @@ def _look_at(
     total, done = sum(len(source.names) for source in opened.sources.values()), 0
     for split, source in opened.sources.items():
         tally = Tally(split, len(opened.class_names))
-        for index, finding in enumerate(_inspect_all(source, decode, threads)):
+        for index, finding in enumerate(inspect_all(source, decode, threads)):
             tally.add(finding)
             if finding.digest is not None:
                 sample = _sample_name(source, index)
@@ -317,79 +301,6 @@ def _odd_labels(opened: _Opened, raw_pixels: RawPixels | None, wrong: set[str]) 
         return []
     found = sampled_values(opened.sources) if raw_pixels is None else raw_pixels
     return odd_values(found, opened.label_space)
-
-
-def _inspect_all(source: SampleSource, decode: bool, threads: int | None) -> Iterator[Finding]:
-    """The findings in order, by threads that are never more than a few samples ahead of the reader."""
-    count = threads or min(os.cpu_count() or 1, 8)
-    with Workers(count) as workers:
-        yield from workers.ahead(
-            lambda index: _inspect(source, index, decode), range(len(source.names)), room=lambda _: 4 * count
-        )
-
-
-def _inspect(source: SampleSource, index: int, decode: bool) -> Finding:
-    try:
-        size_hw = source.check_headers(index) if isinstance(source, FileSource) else source.size_hw(index)
-        if not decode:
-            return Finding(size_hw)
-        if isinstance(source, FileSource):
-            image, raw = source.raw_sample(index)
-            raw_pixels = pixels_by_value(raw)
-            id_pixels = _by_train_id(raw_pixels, raw, source, index)
-        else:
-            image, labels, _ = source.sample(index)
-            raw_pixels, id_pixels = {}, np.bincount(labels.ravel(), minlength=256)
-    except DataError as error:
-        return _refused(source, index, decode, error)
-    digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16, key=repr(image.shape).encode()).digest()
-    small = small_version(as_picture(image))
-    return Finding(size_hw, id_pixels=id_pixels, digest=digest, raw_pixels=raw_pixels, small=small)
-
-
-def _by_train_id(
-    raw_pixels: Mapping[int, int], raw: npt.NDArray[np.uint16], source: FileSource, index: int
-) -> npt.NDArray[np.int64]:
-    """Pixels by train id, (256,), from those by raw id, of which there are few."""
-    translated = source.label_space.lookup[[*raw_pixels]]
-    if raw_pixels and translated.min() < 0:
-        train_ids(raw, source.label_space, str(source.records[index].labels))  # says which
-    id_pixels = np.zeros(256, dtype=np.int64)
-    np.add.at(id_pixels, translated, [*raw_pixels.values()])
-    return id_pixels
-
-
-def _refused(source: SampleSource, index: int, decode: bool, first: DataError) -> Finding:
-    """All that is wrong with a sample: reading both files stops at the first fault, so each is read alone as well."""
-    errors = [first]
-    if isinstance(source, FileSource):
-        alone = (
-            _error(lambda: source.image_size_hw(index), lambda: source.image(index) if decode else None),
-            _error(lambda: source.labels_size_hw(index), lambda: source.labels(index) if decode else None),
-        )
-        of_pair = [first] if isinstance(first, SizesDifferError) else []
-        errors = [*of_pair, *filter(None, alone)] or errors
-    size_hw = source.size_hw(index) if all(isinstance(error, UnknownIdsError) for error in errors) else None
-    of_ids = next((error for error in errors if isinstance(error, UnknownIdsError)), None)
-    unknown, raw_pixels = ({}, {}) if of_ids is None else (of_ids.counts, of_ids.raw_pixels)
-    faults = tuple(Fault(_kind(error), str(error)) for error in errors)
-    return Finding(size_hw, faults, unknown, raw_pixels=raw_pixels)
-
-
-def _error(*steps: Callable[[], object]) -> DataError | None:
-    """The first that is raised."""
-    try:
-        for step in steps:
-            step()
-    except DataError as error:
-        return error
-    return None
-
-
-def _kind(error: DataError) -> str:
-    if isinstance(error, SizesDifferError):
-        return SIZES
-    return UNKNOWN_IDS if isinstance(error, UnknownIdsError) else BROKEN
 
 
 def _shared_by_name(sources: dict[str, SampleSource]) -> list[Problem]:
