@@ -19,7 +19,7 @@ from typer.main import get_command
 from crispseg.cli import app
 from crispseg.config import Recipe
 from crispseg.labels import LabelClass, LabelSpace, label_space, label_space_names
-from crispseg.registry import CONTEXTS, HEADS, LAYOUTS, LOSSES, Registry
+from crispseg.registry import CONTEXTS, HEADS, LAYOUTS, LOSSES, Registry, annotations_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -179,9 +179,7 @@ def _option_rows(
 
 
 def _accepted(part: Any, option: str) -> str:
-    from crispseg.registry import _hints  # the reading of annotations that recipes are checked by
-
-    annotation: Any = (_hints(part).get(option, Any), ...)
+    annotation: Any = (annotations_of(part).get(option, Any), ...)
     model = create_model("Option", __config__=ConfigDict(arbitrary_types_allowed=True), value=annotation)
     schema = model.model_json_schema()
     return accepts(schema["properties"]["value"], schema)

@@ -1,24 +1,18 @@
-"""Every part that a recipe or a saved model may name: heads, contexts, backbones, losses, layouts of data.
-
-A part of the library stands here as ``"module:name"`` and is imported when it is first asked for, so that names can be
-listed and checked without PyTorch. To add one to the library, write its file and its line here. A part from outside is
-registered by the class itself, with the ``register_…`` function of its room.
-"""
+"""Parts of one kind by name, imported when they are asked for, their options checked by their signatures."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Generic, TypeVar, get_args, get_type_hints
-
-from pydantic import ConfigDict, ValidationError, create_model
+from typing import Any, Generic, TypeVar
 
 from crispseg.errors import ConfigError
 from crispseg.plugins import Plugin, load_installed_plugins, plugin_of
-from crispseg.wording import expected_in_words, nearest_name
+from crispseg.registry.options import annotations_of, validated
+from crispseg.wording import nearest_name
 
-__all__ = ["BACKBONES", "CONTEXTS", "HEADS", "LAYOUTS", "LOSSES", "Registry", "mentions"]
+__all__ = ["Registry"]
 
 T = TypeVar("T")
 
@@ -159,10 +153,8 @@ class Registry(Mapping[str, T], Generic[T]):
         for option in values:
             if option not in parameters:
                 raise ConfigError(self._unknown_option(name, option, key))
-        hints = _hints(self[name])
-        return {
-            option: _validated(value, hints.get(option, Any), f"{key}.{option}") for option, value in values.items()
-        }
+        hints = annotations_of(self[name])
+        return {option: validated(value, hints.get(option, Any), f"{key}.{option}") for option, value in values.items()}
 
     def completed(self, name: str, options: Mapping[str, Any], key: str) -> dict[str, Any]:
         """All options of a part, from a recipe's section that options of several parts may stand in.
@@ -244,163 +236,3 @@ _WRITTEN_BY_0_1: dict[str, Any] = {
     "hard_boundary_threshold": 0.8,
     "relaxation_radius_px": 1,
 }
-
-
-def mentions(annotation: Any, wanted: type) -> bool:
-    """Whether an annotation allows a type somewhere.
-
-    Example:
-        >>> mentions(int | tuple[bool, ...], bool), mentions(float, bool)
-        (True, False)
-    """
-    return annotation in (wanted, Any) or any(mentions(argument, wanted) for argument in get_args(annotation))
-
-
-_OPTION_CONFIG = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
-
-
-def _validated(value: Any, annotation: Any, key: str) -> Any:
-    has_boolean = any(isinstance(entry, bool) for entry in (value if isinstance(value, tuple) else [value]))
-    if has_boolean and not mentions(annotation, bool):  # pydantic would read 1 or 0
-        raise ConfigError(f"{key} is {value!r}, which is no number, text or list of them")
-    field: Any = (annotation, ...)
-    section = create_model("Option", __config__=_OPTION_CONFIG, value=field)
-    try:
-        return dict(section.model_validate({"value": value}))["value"]
-    except ValidationError as error:
-        expected = dict.fromkeys(expected_in_words(found["msg"]) for found in error.errors(include_url=False))
-        raise ConfigError(f"{key} is {value!r}, {' or '.join(expected)} expected") from error
-
-
-def _hints(part: Any) -> dict[str, Any]:
-    """The annotations of a part's parameters; none where they name what only a type checker sees."""
-    try:
-        function = inspect.getattr_static(part, "__init__") if isinstance(part, type) else part
-        return get_type_hints(function, include_extras=True)
-    except (NameError, TypeError):
-        return {}
-
-
-HEADS: Registry[Any] = Registry(
-    "head",
-    {
-        "plain": "crispseg.heads.plain:Plain",
-        "deeplabv3plus": "crispseg.heads.deeplabv3plus:DeepLabV3Plus",
-        "concat": "crispseg.heads.fusion:ConcatFusion",
-        "addition": "crispseg.heads.fusion:AdditionFusion",
-        "fpn": "crispseg.heads.fusion:Pyramid",
-        "gated_fpn": "crispseg.heads.fusion:GatedPyramid",
-        "gff": "crispseg.heads.fusion:GFF",
-        "gff_dfp": "crispseg.heads.fusion:GFFDense",
-        "gscnn": "crispseg.heads.gscnn:GSCNN",
-        "decoupled": "crispseg.heads.decoupled:Decoupled",
-        "released_deeplabv3plus": "crispseg.published.heads:ReleasedDeepLabV3Plus",
-        "released_decoupled": "crispseg.published.heads:ReleasedDecoupled",
-        "released_gff": "crispseg.published.heads:ReleasedGFF",
-        "released_gscnn": "crispseg.published.heads:ReleasedGSCNN",
-    },
-    given=("info", "num_classes", "context", "channels"),
-)
-"""Classes derived from `crispseg.heads.Head`."""
-
-CONTEXTS: Registry[Any] = Registry(
-    "context",
-    {
-        "identity": "crispseg.context.pooling:Identity",
-        "ppm": "crispseg.context.pooling:PyramidPooling",
-        "aspp": "crispseg.context.aspp:ASPP",
-        "dense_aspp": "crispseg.context.aspp:DenseASPP",
-        "released_aspp": "crispseg.published.contexts:ReleasedASPP",
-        "released_ppm": "crispseg.published.contexts:ReleasedPyramidPooling",
-    },
-    given=("in_channels", "channels", "stride", "extra_channels"),
-)
-"""Classes derived from `crispseg.context.Context`."""
-
-BACKBONES: Registry[Any] = Registry(
-    "backbone",
-    {
-        "wide_resnet38": "crispseg.backbones.wide_resnet38:wide_resnet38",
-        "released_resnet50s": "crispseg.published.trunk:released_resnet50s",
-        "released_resnet101s": "crispseg.published.trunk:released_resnet101s",
-    },
-)
-"""What makes a `crispseg.backbones.Backbone`, of those that are not timm's."""
-
-LOSSES: Registry[Any] = Registry(
-    "loss",
-    {
-        "segmentation": "crispseg.losses.system:SegmentationLoss",
-        "gscnn": "crispseg.losses.system:GscnnLoss",
-        "decoupled": "crispseg.losses.system:DecoupledLoss",
-    },
-    given=("config", "num_classes"),
-    options={
-        "segmentation": (),
-        "gscnn": (
-            "boundary_radius_px",
-            "boundary_shape",
-            "edge_weight",
-            "edge_balance",
-            "dual_boundary_weight",
-            "dual_segmentation_weight",
-            "dual_threshold",
-            "gumbel_temperature",
-            "dual_filter",
-        ),
-        "decoupled": (
-            "boundary_radius_px",
-            "boundary_shape",
-            "body_weight",
-            "edge_weight",
-            "edge_balance",
-            "edge_segmentation_weight",
-            "hard_fraction",
-            "hard_boundary_threshold",
-            "hard_boundary_from",
-            "body_boundary",
-            "relaxation_radius_px",
-        ),
-    },
-)
-"""Classes derived from `crispseg.losses.SegmentationLoss`, by the system that a head announces."""
-
-_LAYOUT_OPTIONS = {
-    "toy_streets": ("toy_train_images", "toy_val_images", "toy_size_hw", "toy_seed"),
-    "kitti": ("folds", "fold"),
-    "voc": ("encoding", "colour_distance"),
-    "coco": ("annotations", "image_folder", "overlaps", "skip_boxes"),
-    "labelme": ("overlaps", "skip_lines"),
-    "yolo": ("overlaps", "skip_boxes"),
-    "huggingface": ("subset", "image_column", "label_column", "encoding", "colour_distance"),
-    "folder": ("encoding", "colour_distance", "image_folder", "label_folder", "label_ending", "split_lists"),
-}
-_LAYOUT_HOMES = {"voc": ".voc", "coco": ".coco", "labelme": ".labelme", "yolo": ".yolo", "huggingface": ".huggingface"}
-_LAYOUTS = (
-    "toy_streets",
-    "folder",
-    "voc",
-    "coco",
-    "labelme",
-    "yolo",
-    "huggingface",
-    "cityscapes",
-    "cityscapes_coarse",
-    "camvid",
-    "camvid_original",
-    "isbi_membranes",
-    "kitti",
-    "bdd100k",
-    "ade20k",
-    "pascal_context",
-    "coco_stuff10k",
-    "mapillary",
-)
-
-LAYOUTS: Registry[Any] = Registry(
-    "layout",
-    {name: f"crispseg.data.layouts{_LAYOUT_HOMES.get(name, '')}:{name}" for name in _LAYOUTS},
-    given=("config", "split"),
-    options={name: _LAYOUT_OPTIONS.get(name, ()) for name in _LAYOUTS},
-)
-"""Functions from a recipe's data section and a split to a source of samples and their label table."""
