@@ -6,7 +6,7 @@ import yaml
 
 from crispseg.config import Recipe
 from crispseg.errors import ConfigError
-from crispseg.recipes import differing_keys, list_recipes, load_recipe, override, save_recipe
+from crispseg.recipes import differing_keys, list_recipes, load_recipe, override, read_saved_recipe, save_recipe
 
 
 @pytest.fixture
@@ -309,3 +309,15 @@ class TestPlacesBesideTheRecipe:
         assert load_recipe(recipe).data.labels == "camvid"
         (tmp_path / "recipes" / "pictures").mkdir()
         assert load_recipe(recipe).data.root == str(tmp_path / "recipes" / "pictures")
+
+    def test_a_saved_recipe_means_its_places_as_they_stand_and_says_nothing(self, tmp_path, monkeypatch, caplog):
+        recipe = load_recipe(self.write(tmp_path, root="pictures", labels="table.yaml"))
+        (tmp_path / "run").mkdir()
+        save_recipe(recipe, tmp_path / "run" / "recipe.yaml")
+        for place in (tmp_path, tmp_path / "run"):  # what lies in the run's folder by the same name is not meant
+            (place / "pictures").mkdir()
+            (place / "table.yaml").write_text("classes: [a, b]")
+        monkeypatch.chdir(tmp_path)
+        with caplog.at_level("INFO", "crispseg"):
+            assert read_saved_recipe(tmp_path / "run" / "recipe.yaml") == recipe
+        assert not caplog.text

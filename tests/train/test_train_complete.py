@@ -10,6 +10,7 @@ from crispseg.train import complete as complete_module
 from crispseg.train import fit
 from crispseg.train.complete import completed
 from crispseg.train.folder import claimed_folder
+from crispseg.train.settle import with_saved_choices
 
 # The loss and data sections that version 0.1 wrote for every system and layout.
 LOSS_0_1 = {
@@ -132,3 +133,16 @@ def test_precision_auto_becomes_what_the_hardware_computes(computes, precision, 
     assert recipe.train.precision == precision
     assert completed(recipe) == recipe  # what is saved means the same on any machine
     assert completed(load_recipe("toy/gff", ["train.precision=fp16"])).train.precision == "fp16"
+
+
+def test_a_run_that_goes_on_says_nothing_of_the_places_in_its_own_recipe(tmp_path, monkeypatch, caplog):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "run").mkdir()
+    recipe = completed(load_recipe("toy/gff", ["data.layout=camvid", "data.root=pictures"]))
+    save_recipe(recipe, tmp_path / "run" / "recipe.yaml")
+    monkeypatch.chdir(tmp_path)
+    with caplog.at_level("INFO", "crispseg"):
+        assert with_saved_choices(recipe, tmp_path / "run") == recipe
+        with claimed_folder(tmp_path / "run", recipe, resume=True, from_previous=False) as checkpoint:
+            assert checkpoint is None
+    assert not caplog.text

@@ -8,6 +8,6 @@ Example:
 
 from crispseg.recipes.compare import differing_keys
 from crispseg.recipes.files import list_recipes
-from crispseg.recipes.load import as_recipe, load_recipe, override, save_recipe
+from crispseg.recipes.load import as_recipe, load_recipe, override, read_saved_recipe, save_recipe
 
-__all__ = ["as_recipe", "differing_keys", "list_recipes", "load_recipe", "override", "save_recipe"]
+__all__ = ["as_recipe", "differing_keys", "list_recipes", "load_recipe", "override", "read_saved_recipe", "save_recipe"]

@@ -20,7 +20,7 @@ from crispseg.recipes.explain import explain_validation, misplaced_booleans, unk
 from crispseg.recipes.files import RecipeFile, find_recipe_file, parse_value, read_values
 from crispseg.registry import LAYOUTS
 
-__all__ = ["as_recipe", "load_recipe", "override", "save_recipe"]
+__all__ = ["as_recipe", "load_recipe", "override", "read_saved_recipe", "save_recipe"]
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,19 @@ def save_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def read_saved_recipe(path: str | os.PathLike[str]) -> Recipe:
+    """Read what `save_recipe` wrote: its places are meant as they stand there, not as seen from the file.
+
+    Args:
+        path: of the YAML file.
+
+    Raises:
+        ConfigError: see `load_recipe`.
+    """
+    file = RecipeFile(os.fspath(path), Path(path), path=Path(path))
+    return _recipe_of([_Layer(file.label, {"name": file.run_name}), *_file_layers(file, (), as_written=True)])
+
+
 def _recipe_of(layers: Sequence[_Layer]) -> Recipe:
     """The layers' values, later ones over earlier ones, checked; an error names the layer that it comes from."""
     for layer in layers:
@@ -145,8 +158,8 @@ def _layout(values: Mapping[str, Any]) -> str | None:
     return named if isinstance(named, str) else None
 
 
-def _file_layers(file: RecipeFile, below: tuple[str, ...]) -> list[_Layer]:
-    """The base's layers, then the file's own."""
+def _file_layers(file: RecipeFile, below: tuple[str, ...], *, as_written: bool = False) -> list[_Layer]:
+    """The base's layers, then the file's own, whose places are seen from it unless they are taken as written."""
     if file.label in below:
         raise ConfigError(f"{below[0]}: bases go in a circle: {' → '.join((*below, file.label))}; remove one 'base'")
     try:
@@ -157,7 +170,7 @@ def _file_layers(file: RecipeFile, below: tuple[str, ...]) -> list[_Layer]:
         raise ConfigError(f"{below[-1]}: base: {error}") from error
     base = values.pop("base", None)
     values = {key: {} if value is None and key in _SECTIONS else value for key, value in values.items()}
-    if file.path is not None:
+    if file.path is not None and not as_written:
         values = _with_places_beside(file.path, values)
     if base is None:
         return [_Layer(file.label, values)]

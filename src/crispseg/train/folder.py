@@ -15,7 +15,7 @@ from crispseg.config import Recipe, TrainConfig
 from crispseg.errors import ConfigError, WeightsError
 from crispseg.io.files import remove_leftovers
 from crispseg.io.locks import InUse, hold_lock
-from crispseg.recipes import differing_keys, load_recipe
+from crispseg.recipes import differing_keys, read_saved_recipe
 from crispseg.train.checkpoint_files import is_whole, read_checkpoint
 from crispseg.train.complete import completed
 
@@ -138,7 +138,7 @@ def _checkpoint_of(folder: Path, last: Path, recipe: Recipe) -> Path | None:
         return None
     changed = [
         f"{key} was {before!r} and is now {after!r}"
-        for key, (before, after) in differing_keys(completed(load_recipe(saved)), recipe).items()
+        for key, (before, after) in differing_keys(completed(read_saved_recipe(saved)), recipe).items()
         if not _MAY_CHANGE.fullmatch(key)
     ]
     if changed:

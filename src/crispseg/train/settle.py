@@ -18,7 +18,7 @@ from crispseg.data.class_counts import class_pixels
 from crispseg.errors import ConfigError, DataError
 from crispseg.losses import balanced_weights
 from crispseg.models import Segmenter
-from crispseg.recipes import load_recipe
+from crispseg.recipes import read_saved_recipe
 from crispseg.train.complete import uses_gpu
 from crispseg.train.optim import build_optimizer
 from crispseg.train.task import SegmentationTask
@@ -38,7 +38,7 @@ def with_saved_choices(recipe: Recipe, folder: Path) -> Recipe:
     place = folder / "recipe.yaml"
     if not place.is_file():
         return recipe
-    saved = load_recipe(place)
+    saved = read_saved_recipe(place)
     loss, train = recipe.loss, recipe.train
     if loss.class_weights == "auto":
         loss = loss.model_copy(update={"class_weights": saved.loss.class_weights})
