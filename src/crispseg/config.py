@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 __all__ = [
+    "MASK_BANDS",
     "MAX_SCALE",
     "DataConfig",
     "EvaluateConfig",
@@ -27,6 +28,9 @@ __all__ = [
 
 MAX_SCALE = 16
 """The largest scale at which an image is looked at, relative to its own: 256 times the pixels."""
+
+MASK_BANDS = 3
+"""How many bands behind red, green and blue tell a network of a mask: those of `crispseg.ops.directions.mask_bands`."""
 
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -72,7 +76,7 @@ class ModelConfig(_Values):
     def image_channels(self) -> int:
         """How many bands an image has, with those that tell of a mask."""
         if self.sees_mask:
-            return 6
+            return 3 + MASK_BANDS
         return self.in_channels or (3 if self.bands is None else len(self.bands))
 
     @model_validator(mode="after")

@@ -11,13 +11,12 @@ import numpy.typing as npt
 from PIL import Image
 from pydantic import ValidationError
 
-from crispseg.config import ModelConfig
+from crispseg.config import MASK_BANDS, ModelConfig
 from crispseg.errors import ConfigError, DataError
 from crispseg.inference.exported import ExportedModel
 from crispseg.io.bands import AS_SHOWN, Pixels, Reading, as_picture, full_value, read_pixels
 from crispseg.io.images import pillow_as_rgb
 from crispseg.io.opening import ImageBytes
-from crispseg.ops.directions import MASK_BANDS
 from crispseg.pictures.colour import Picture
 
 if TYPE_CHECKING:

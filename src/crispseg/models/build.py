@@ -9,13 +9,12 @@ from pydantic import ValidationError
 
 from crispseg.backbones import build_backbone
 from crispseg.backbones.more_bands import see_more_bands
-from crispseg.config import ModelConfig
+from crispseg.config import MASK_BANDS, ModelConfig
 from crispseg.context import CONTEXTS, Context
 from crispseg.errors import ConfigError
 from crispseg.heads import HEADS, Head
 from crispseg.labels import LabelSpace
 from crispseg.models.segmenter import Segmenter
-from crispseg.ops.directions import MASK_BANDS
 
 __all__ = ["ALIASES", "build_model", "create_model", "numbered_labels", "parts_of", "register_context", "register_head"]
 

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from crispseg.backbones import check_state, load_state, read_state
 from crispseg.backbones.more_bands import with_more_inputs
-from crispseg.config import ModelConfig, Recipe
+from crispseg.config import MASK_BANDS, ModelConfig, Recipe
 from crispseg.errors import ConfigError, WeightsError
 from crispseg.io import atomic_folder
 from crispseg.labels import LabelSpace
@@ -35,7 +35,6 @@ from crispseg.models.cards import CARD_NAME, FORMAT_VERSION, WEIGHTS_NAME, find_
 from crispseg.models.plugins import needed_plugins, require_plugins
 from crispseg.models.segmenter import Segmenter
 from crispseg.models.upgrade import upgraded
-from crispseg.ops.directions import MASK_BANDS
 
 __all__ = ["load_model", "load_weights", "save_model", "saved_config"]
 

@@ -13,18 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from crispseg.config import MASK_BANDS
 from crispseg.labels import IGNORE_INDEX
 from crispseg.ops.nearest import nearest_known
 
-__all__ = ["MASK_BANDS", "MASK_REACH_PX", "STEPS", "corrections", "inward_directions", "mask_bands", "walk"]
+__all__ = ["MASK_REACH_PX", "STEPS", "corrections", "inward_directions", "mask_bands", "walk"]
 
 UInt8 = npt.NDArray[np.uint8]
 
 STEPS: tuple[tuple[int, int], ...] = ((0, 0), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
 """Rows down and columns to the right of each direction: 0 stays, then clockwise from the right."""
-
-MASK_BANDS = 3
-"""How many bands tell a network of a mask; see `mask_bands`."""
 
 MASK_REACH_PX = 2
 """How far from a mask's borders its bands say something: a network sees further by itself."""
