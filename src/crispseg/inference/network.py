@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ class NetworkBackend:
         if self._device is not None:
             return self._device
         if isinstance(self.model, nn.Module):
-            for values in (*self.model.parameters(), *self.model.buffers()):
+            for values in chain(self.model.parameters(), self.model.buffers()):
                 return values.device
         return torch.device("cpu")
 
@@ -77,9 +78,10 @@ class NetworkBackend:
         """
         if self._wanted != "auto":
             return self._wanted
+        if not computes_bfloat16(self.device.type):  # asked first: to walk a network's modules costs milliseconds
+            return "float32"
         floats = [values.dtype for values in _parameters(self.model) if values.is_floating_point()]
-        is_float32 = bool(floats) and all(dtype == torch.float32 for dtype in floats)
-        return "bfloat16" if is_float32 and computes_bfloat16(self.device.type) else "float32"
+        return "bfloat16" if floats and all(dtype == torch.float32 for dtype in floats) else "float32"
 
     def batch(self, images: Sequence[Any]) -> Tensor:
         """Arrays or tensors (N, 3, H, W), as one batch on the device."""
@@ -108,7 +110,8 @@ class NetworkBackend:
 
     def probabilities(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Class (N, K, h, w) and boundary (N, 1, h, w) probabilities of what `run` gave, or of rows of it, float32."""
-        return [maps[0].float().softmax(dim=1), *(values.float().sigmoid() for values in maps[1:])]
+        # Channels first in memory: softmax and what reads single classes are faster there than the copy costs.
+        return [maps[0].float().contiguous().softmax(dim=1), *(values.float().sigmoid() for values in maps[1:])]
 
     def _output(self, images: Tensor) -> object:
         precision = self.precision
