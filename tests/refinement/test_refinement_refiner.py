@@ -67,7 +67,7 @@ REFINERS = {"oracle": Oracle(), **dict.fromkeys(METHODS)}
     st.integers(1, 4),
 )
 def test_only_labels_within_reach_are_given(name, regions, mask, steps):
-    refined = Refiner(REFINERS[name] or name, steps=steps)(image_of(80 * regions), mask)
+    refined = Refiner(REFINERS[name] or name, steps=steps, keep_thin_px=1)(image_of(80 * regions), mask)
     assert refined.dtype == mask.dtype
     for row, column in np.ndindex(mask.shape):
         assert refined[row, column] in within(mask, row, column, steps)
@@ -77,7 +77,7 @@ def test_only_labels_within_reach_are_given(name, regions, mask, steps):
 def test_labels_are_moved_whatever_they_are_called(name):
     rng = np.random.default_rng(0)
     regions = rng.integers(0, 3, (4, 4), dtype=np.uint8).repeat(5, 0).repeat(5, 1)
-    refiner, mask = Refiner(REFINERS[name] or name, steps=3), np.roll(regions, 2, axis=1)
+    refiner, mask = Refiner(REFINERS[name] or name, steps=3, keep_thin_px=3), np.roll(regions, 2, axis=1)
     names = np.array([60000, 5, 17], dtype=np.uint16)
     assert (refiner(image_of(regions * 90), names[mask]) == names[refiner(image_of(regions * 90), mask)]).all()
 
@@ -96,7 +96,8 @@ def test_probabilities_stay_probabilities(name):
     truth = np.zeros((16, 16), dtype=np.uint8)
     truth[4:12, 4:12] = 1
     coarse = np.stack([1 - np.roll(truth, 1, axis=1), np.roll(truth, 1, axis=1)]).astype(np.float32) * 0.8 + 0.1
-    refined = Refiner(REFINERS[name] or name, steps=4)(image_of(truth * 200), coarse)
+    refined = Refiner(REFINERS[name] or name, steps=4, keep_thin_px=7)(image_of(truth * 200), coarse)
+    assert (refined != coarse).any()
     assert refined.shape == coarse.shape
     assert np.allclose(refined.sum(axis=0), 1, atol=1e-5)
     assert (refined.argmax(axis=0) != truth).sum() <= (coarse.argmax(axis=0) != truth).sum()
@@ -107,7 +108,18 @@ def test_thin_parts_stay_where_they_are_unless_all_may_move():
     lines[:, 10:13] = 1
     moved = np.roll(lines, 3, axis=1)
     assert (Refiner(Oracle())(image_of(lines * 200), moved) == moved)[:, 13:16].all()
-    assert (Refiner(Oracle(), keep_thin_px=1)(image_of(lines * 200), moved) == 0).all()  # lost: nothing of it is inside
+    all_may_move = Refiner(Oracle(), steps=4, keep_thin_px=1)
+    assert (all_may_move(image_of(lines * 200), moved) == 0).all()  # lost: nothing of it is inside
+
+
+def test_a_mask_of_its_images_size_moves_half_as_far_unless_told():
+    truth = np.zeros((48, 48), dtype=np.uint8)
+    truth[:, 24:] = 1
+    coarse, image = np.roll(truth, 4, axis=1)[::2, ::2], image_of(truth * 200)
+    assert (Refiner(Oracle())(image, coarse) == truth)[:, 12:-12].all()
+    in_place = Refiner(Oracle())(image, enlarged(coarse, (48, 48)))
+    assert (in_place != truth)[:, 24:26].all()
+    assert (in_place == truth)[:, 26:-12].all()
 
 
 def test_a_mask_of_a_quarter_of_the_size_is_enlarged_along_the_edges():
@@ -150,7 +162,7 @@ def test_a_network_that_sees_the_mask_moves_thin_parts_and_is_given_the_masks_ba
     truth[5:20, 4:12] = 1
     truth[:, 20:23] = 2  # a line, off by its own width
     mask = np.roll(truth, 3, axis=1)
-    refiner = Refiner(SeeingOracle(mask), keep_thin_px=1, precision="float32")
+    refiner = Refiner(SeeingOracle(mask), steps=4, keep_thin_px=1, precision="float32")
     assert (refiner.sees_mask, refiner.threshold, Refiner(Oracle()).threshold) == (True, 0.3, 0.5)
     assert (refiner(image_of(truth * 80), mask) == truth).mean() > 0.99
     names = np.array([900, -5, 70000])

@@ -28,11 +28,16 @@ def refine(
         typer.Option(metavar="NAME", help="Without a refiner: guided_filter or mean_field, which need no training."),
     ] = None,
     steps: Annotated[
-        int, typer.Option(metavar="PX", help="How far a label may travel: pixels further from borders stay.")
-    ] = 4,
+        int | None,
+        typer.Option(
+            metavar="PX",
+            help="How far a label may travel: pixels further from borders stay.",
+            show_default="4, or 2 for masks at their images' size",
+        ),
+    ] = None,
     keep_thin: Annotated[
         int, typer.Option(metavar="PX", help="Parts of masks narrower than this stay as they are; 1: all may move.")
-    ] = 7,
+    ] = 11,
     label_space: Annotated[
         str | None,
         typer.Option(metavar="NAME-or-YAML", help="Check the masks' values against a label table.", show_default="no"),

@@ -34,7 +34,9 @@ UInt8 = npt.NDArray[np.uint8]
 LARGEST_FACTOR = 32
 """How many times smaller than its image a mask may be."""
 
-_THRESHOLD, _THRESHOLD_WITH_MASK = 0.5, 0.3  # chosen on CamVid, docs/results/refine.md
+_STEPS, _STEPS_IN_PLACE = 4, 2  # these four were chosen on CamVid, docs/results/refine.md
+_KEEP_THIN_PX = 11
+_THRESHOLD, _THRESHOLD_WITH_MASK = 0.5, 0.3
 
 
 class Refiner:
@@ -49,7 +51,8 @@ class Refiner:
     Args:
         model: a network or exported file that predicts directions, as ``crispseg fit camvid/refiner`` and
             ``camvid/refiner_with_mask`` train them; or a name in `crispseg.refinement.METHODS`, which need no training.
-        steps: most steps of a pixel, and the reach of a method; 1 to 64.
+        steps: most steps of a pixel, and the reach of a method; 1 to 64. None: 4, or 2 for a mask at its image's own
+            size, which has little to gain and small objects to lose.
         keep_thin_px: parts of the mask that no square of so many pixels fits into stay as they are: thin ones would be
             lost where they lie off by more than their width. 1: everything may move.
         threshold: the probability of a direction above which a pixel moves at all, in (0, 1); None: 0.5, or 0.3 for a
@@ -74,15 +77,15 @@ class Refiner:
         self,
         model: Callable[[Tensor], SegmentationOutput] | ExportedModel | str | os.PathLike[str],
         *,
-        steps: int = 4,
-        keep_thin_px: int = 7,
+        steps: int | None = None,
+        keep_thin_px: int = _KEEP_THIN_PX,
         threshold: float | None = None,
         window_hw: tuple[int, int] | None = None,
         device: torch.device | str | None = None,
         precision: str = "auto",
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        if not 1 <= steps <= 64:
+        if steps is not None and not 1 <= steps <= 64:
             raise ConfigError(f"steps is {steps}; 1 to 64 expected")
         if not 1 <= keep_thin_px <= 99:
             raise ConfigError(f"keep_thin_px is {keep_thin_px}; 1 to 99 expected")
@@ -140,12 +143,13 @@ class Refiner:
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or picture.size == 0:
             raise DataError(f"image is {picture.dtype} {picture.shape}; uint8 (H, W, 3) RGB expected")
         whole = enlarged(mask, picture.shape[:2])
+        steps = self.steps or (_STEPS_IN_PLACE if whole is mask else _STEPS)
         if self.predictor is None:
             assert self.method is not None
-            refined = np.asarray(METHODS[self.method](picture, whole, self.steps))
+            refined = np.asarray(METHODS[self.method](picture, whole, steps))
         else:
             directions = self.directions(picture, whole)
-            arrived = walk(directions, self.steps, _labels_of(whole) if self.sees_mask else None)
+            arrived = walk(directions, steps, _labels_of(whole) if self.sees_mask else None)
             refined = whole.reshape(*whole.shape[:-2], -1)[..., arrived]
         return refined if self.keep_thin_px == 1 else np.where(_thin(whole, self.keep_thin_px), whole, refined)
 
