@@ -197,3 +197,28 @@ def test_a_network_without_a_copy_runs_itself(make):
     found = probabilities(bfloat16(model))
     model.register_forward_hook(lambda *_: None)  # which would see other values in a copy
     np.testing.assert_array_equal(found, probabilities(bfloat16(model)))
+
+
+def test_without_bfloat16_processors_predict_in_float32_with_a_folded_copy(monkeypatch):
+    monkeypatch.setattr("crispseg.inference.network.computes_bfloat16", lambda device_type: False)
+    made = []
+    monkeypatch.setattr(
+        "crispseg.inference.converted.converted", lambda *values: made.append(converted(*values)) or made[-1]
+    )
+    model = Net()
+    image = np.random.default_rng(0).integers(0, 256, (70, 80, 3), dtype=np.uint8)
+    named, unasked = (
+        Predictor(model, precision="float32", keep_probability=True),
+        Predictor(model, keep_probability=True),
+    )
+    exact, found = named(image).probability, unasked(image).probability
+    assert unasked.precision == "float32"
+    assert isinstance(made[0].first_norm, nn.Identity)
+    assert {values.dtype for values in made[0].parameters()} == {torch.float32}
+    assert len(made) == 1  # by name there is none
+    assert np.abs(found - exact).max() < 1e-5
+    with torch.no_grad():
+        logits = model.eval()(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255).logits
+    assert np.array_equal(exact, logits.softmax(dim=1)[0].numpy())
+    model.register_forward_hook(lambda *_: None)  # run itself
+    assert np.array_equal(unasked(image).probability, exact)

@@ -1,4 +1,4 @@
-"""A network's private copy for 16 bits: weights converted once, batch norm folded into the convolutions before it."""
+"""A network's private copy to predict with: batch norm folded into convolutions, weights converted once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ class ConvertedNetwork:
         return self.__dict__ | {"_made": None}
 
     def in_dtype(self, dtype: torch.dtype) -> Network | None:
-        """The copy for autocast of that type; None if there can be none. The network is in evaluation mode."""
+        """The copy for autocast of that type, or for float32; None if there can be none.
+
+        The network is in evaluation mode.
+        """
         state = _state(self.model)
         if state is None:
             return None
@@ -89,13 +92,15 @@ def converted(model: nn.Module, dtype: torch.dtype) -> nn.Module | None:
     else of the copy, in float32, is the network's own and not copied. Which layers read which is seen by a pass over a
     small image; the folded copy is compared with the network on it, in float32, before it is converted.
 
+    In float32 there is nothing to convert, and what folding and channels last in memory save remains.
+
     Args:
         model: in evaluation mode; it stays as it is.
-        dtype: of 16 bits.
+        dtype: of 16 bits, or `torch.float32`.
 
     Returns:
-        The copy; None for a network that is compiled, cannot be copied, takes no image of 64×64, or differs when it is
-        folded.
+        The copy; None for a network that is compiled, is not in float32, cannot be copied, takes no image of 64×64, or
+        differs when it is folded.
 
     Example:
         >>> class Small(nn.Module):
@@ -112,6 +117,8 @@ def converted(model: nn.Module, dtype: torch.dtype) -> nn.Module | None:
     """
     if hasattr(model, "_orig_mod"):  # what torch.compile gives
         return None
+    if any(values.is_floating_point() and values.dtype != torch.float32 for values in model.parameters()):
+        return None
     device = next(model.parameters(), torch.empty(0)).device
     channels = reading_of(model).channels
     size = (1, channels, _EXAMPLE_SIDE, _EXAMPLE_SIDE)
@@ -121,7 +128,8 @@ def converted(model: nn.Module, dtype: torch.dtype) -> nn.Module | None:
         try:
             private = copy.deepcopy(model, shared)
             reads = _Reads(private, device.type)
-            with reads, torch.autocast(device.type, dtype=dtype):
+            # Autocast marks the layers that may compute in another precision: those that a copy may have of its own.
+            with reads, torch.autocast(device.type, dtype=torch.bfloat16 if dtype == torch.float32 else dtype):
                 private(example)
             expected = private(example)
         except Exception:  # of modules that we do not know: whatever they cannot do, the network itself may

@@ -115,10 +115,15 @@ class NetworkBackend:
 
     def _output(self, images: Tensor) -> object:
         precision = self.precision
-        if precision == "float32" or (self._wanted == "auto" and images.shape[-2] * images.shape[-1] < _SMALL):
+        unasked = self._wanted == "auto"
+        if unasked and images.shape[-2] * images.shape[-1] < _SMALL:
             return self._run(images)
+        if precision == "float32" and not (unasked and images.device.type == "cpu"):
+            return self._run(images)  # by name: the network itself, to the last bit
         dtype = getattr(torch, precision)
         copy = None if self._converted is None else self._converted.in_dtype(dtype)
+        if precision == "float32":
+            return self._run(images) if copy is None else copy(images.to(memory_format=torch.channels_last))
         run = self._run if copy is None else copy  # by identity: a compiled module has no truth value
         with torch.autocast(images.device.type, dtype=dtype):
             return run(images.to(memory_format=torch.channels_last))
