@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from crispseg.errors import DataError
-from crispseg.io import read_image
+from crispseg.io import MAX_PIXELS, read_image
 from crispseg.io.bands import Reading, as_picture, pixels_size_hw, read_pixels
 from crispseg.io.facts import image_facts
 from crispseg.io.orientation import is_turned
@@ -145,3 +145,15 @@ def test_no_pixels_of_a_png_are_decoded_for_its_head_unless_something_may_tell_t
     behind = whole.index(b"IEND") - 4  # where other tools put it
     path.write_bytes(whole[:start] + whole[end:behind] + whole[start:end] + whole[behind:])
     assert image_facts(path).orientation == 6
+
+
+def test_the_callers_limit_says_up_to_which_size_a_png_is_asked_for_its_orientation(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    path = tmp_path / "wide.png"
+    stored = np.zeros((1, MAX_PIXELS + 8), dtype=bool)
+    stored[0, 0] = True
+    Image.fromarray(stored).save(path, exif=exif)
+    assert image_facts(path).orientation == 1
+    assert image_facts(path, stored.size).orientation == 3
+    assert read_pixels(path, Reading((1,)), stored.size)[0, -1, 0] == 255

@@ -133,7 +133,7 @@ def segment(
 
     predictor = make_predictor()
     if not of_videos:
-        for odd in odd_files(list(targets.values()), predictor.reading):
+        for odd in odd_files(list(targets.values()), predictor.reading, predictor.max_pixels):
             of_recipes = " (a key of the recipe that trains a model, which it keeps)" * ("data." in odd.detail)
             print_warning(f"{odd.detail}{of_recipes}")
     engine = OnRay(make_predictor) if ray else None

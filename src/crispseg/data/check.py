@@ -279,9 +279,9 @@ def _odd_images(
     of_files = {split: source for split, source in opened.sources.items() if isinstance(source, FileSource)}
     for source in of_files.values():
         paths = [record.image for record in source.records]
-        look_at_heads(seen, paths)
-        orientations.update(turned_pairs(seen, source.records))
-        look_at_values(seen, paths)
+        look_at_heads(seen, paths, source.max_pixels)
+        orientations.update(turned_pairs(seen, source.records, source.max_pixels))
+        look_at_values(seen, paths, source.max_pixels)
     reading = next((source.reading for source in of_files.values()), AS_SHOWN)
     found += [*odd_images(seen, reading), *odd_orientation(orientations, config.exif)]
     named = [

@@ -11,6 +11,7 @@ import numpy as np
 
 from crispseg.data.records import FileSource, Record, SampleSource, pixels_by_value
 from crispseg.errors import ConfigError, DataError
+from crispseg.io import MAX_PIXELS
 from crispseg.io.bands import AS_SHOWN, Reading, stored_bands
 from crispseg.io.facts import image_facts
 from crispseg.io.images import says_transparency
@@ -59,36 +60,37 @@ def odd_samples(sources: Mapping[str, SampleSource], space: LabelSpace, exif: st
     seen, orientations = Seen(), {}
     for source in of_files.values():
         chosen = [source.records[index] for index in evenly(len(source.records), HEADERS)]
-        look_at_heads(seen, [record.image for record in chosen])
-        orientations.update(turned_pairs(seen, chosen))
-        look_at_values(seen, [record.image for record in chosen])
+        look_at_heads(seen, [record.image for record in chosen], source.max_pixels)
+        orientations.update(turned_pairs(seen, chosen, source.max_pixels))
+        look_at_values(seen, [record.image for record in chosen], source.max_pixels)
     reading = next((source.reading for source in of_files.values()), AS_SHOWN)
     of_images = [*odd_images(seen, reading), *odd_orientation(orientations, exif)]
     return [*of_images, *odd_values(sampled_values(sources), space)]
 
 
-def odd_files(paths: Sequence[Path], reading: Reading = AS_SHOWN) -> list[Oddity]:
+def odd_files(paths: Sequence[Path], reading: Reading = AS_SHOWN, max_pixels: int = MAX_PIXELS) -> list[Oddity]:
     """What looks odd about images without labels; a few of them are looked at.
 
     Args:
         paths: of image files.
         reading: how they are read.
+        max_pixels: see `crispseg.io.read_image`.
     """
     seen = Seen()
     chosen = [paths[index] for index in evenly(len(paths), HEADERS)]
-    look_at_heads(seen, chosen)
-    look_at_values(seen, chosen)
+    look_at_heads(seen, chosen, max_pixels)
+    look_at_values(seen, chosen, max_pixels)
     return odd_images(seen, reading)
 
 
-def look_at_heads(seen: Seen, paths: Iterable[Path]) -> None:
+def look_at_heads(seen: Seen, paths: Iterable[Path], max_pixels: int) -> None:
     """Add what the heads of image files say; what is broken is left to others to say."""
     for path in paths:
         with suppress(DataError):
-            seen.facts[str(path)] = image_facts(path)
+            seen.facts[str(path)] = image_facts(path, max_pixels)
 
 
-def turned_pairs(seen: Seen, records: Iterable[Record]) -> dict[str, tuple[int, int]]:
+def turned_pairs(seen: Seen, records: Iterable[Record], max_pixels: int) -> dict[str, tuple[int, int]]:
     """Orientations of image and mask, by the image's name, of those images that are turned."""
     found = {}
     for record in records:
@@ -96,12 +98,12 @@ def turned_pairs(seen: Seen, records: Iterable[Record]) -> dict[str, tuple[int, 
         if facts is not None and facts.orientation != 1:
             mask = 1
             with suppress(DataError):
-                mask = image_facts(record.labels).orientation
+                mask = image_facts(record.labels, max_pixels).orientation
             found[str(record.image)] = (facts.orientation, mask)
     return found
 
 
-def look_at_values(seen: Seen, paths: Sequence[Path]) -> None:
+def look_at_values(seen: Seen, paths: Sequence[Path], max_pixels: int) -> None:
     """Decode a few of the images whose heads were seen, for the range of their values and their transparency."""
     known = [path for path in paths if str(path) in seen.facts]
     plain = [path for path in known if not seen.facts[str(path)].has_palette and not seen.facts[str(path)].floats]
@@ -111,7 +113,7 @@ def look_at_values(seen: Seen, paths: Sequence[Path]) -> None:
     for path in chosen:
         facts = seen.facts[str(path)]
         with suppress(DataError, ConfigError):  # said where they are read
-            bands = stored_bands(path, facts)
+            bands = stored_bands(path, facts, max_pixels)
             if facts.alpha and bands.shape[2] in (2, 4) and bands.dtype == np.uint8:
                 alpha, bands = bands[..., -1], bands[..., :-1]
                 if (alpha != 255).any():

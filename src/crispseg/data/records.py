@@ -143,7 +143,7 @@ class FileSource:
         record = self.records[index]
         image = self.image(index)
         raw = self._read(record)
-        _check_sizes(record, (image.shape[0], image.shape[1]), (raw.shape[0], raw.shape[1]))
+        _check_sizes(record, (image.shape[0], image.shape[1]), (raw.shape[0], raw.shape[1]), self.max_pixels)
         return image, raw
 
     def image(self, index: int) -> Pixels:
@@ -196,7 +196,7 @@ class FileSource:
         """
         record = self.records[index]
         size_hw = self.image_size_hw(index)
-        _check_sizes(record, size_hw, self.labels_size_hw(index))
+        _check_sizes(record, size_hw, self.labels_size_hw(index), self.max_pixels)
         return size_hw
 
     def _read(self, record: Record) -> npt.NDArray[np.uint16]:
@@ -246,19 +246,20 @@ def pixels_by_value(raw: npt.NDArray[np.uint16]) -> dict[int, int]:
     return dict(zip(values.tolist(), counts[values].tolist(), strict=True))
 
 
-def _check_sizes(record: Record, image_hw: tuple[int, int], labels_hw: tuple[int, int]) -> None:
+def _check_sizes(record: Record, image_hw: tuple[int, int], labels_hw: tuple[int, int], max_pixels: int) -> None:
     if image_hw != labels_hw:
+        cure = _by_turning(record, image_hw, labels_hw, max_pixels)
         raise SizesDifferError(
             f"{record.labels}: labels are {labels_hw[0]}×{labels_hw[1]} (height×width), their image {record.image} "
-            f"is {image_hw[0]}×{image_hw[1]}; both must have one size{_by_turning(record, image_hw, labels_hw)}"
+            f"is {image_hw[0]}×{image_hw[1]}; both must have one size{cure}"
         )
 
 
-def _by_turning(record: Record, image_hw: tuple[int, int], labels_hw: tuple[int, int]) -> str:
+def _by_turning(record: Record, image_hw: tuple[int, int], labels_hw: tuple[int, int], max_pixels: int) -> str:
     """What to do where the image's orientation (EXIF) is all that the sizes differ by."""
     if image_hw != labels_hw[::-1]:
         return ""
-    orientation = image_facts(record.image).orientation
+    orientation = image_facts(record.image, max_pixels).orientation
     if orientation not in (5, 6, 7, 8):
         return ""
     return (

@@ -86,7 +86,7 @@ def read_pixels(path: ImageSource, reading: Reading = AS_SHOWN, max_pixels: int 
         return read_image(path, max_pixels)
     if reading.bands is None and reading.value_range is None and not _is_other(path):
         return read_image(path, max_pixels, upright=reading.upright)
-    facts = image_facts(path)
+    facts = image_facts(path, max_pixels)
     stored = stored_bands(Path(path), facts, max_pixels)
     if reading.upright and facts.orientation != 1:
         stored = _turned(stored, facts.orientation)

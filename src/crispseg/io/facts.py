@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from crispseg.errors import DataError
-from crispseg.io.opening import image_format, opened_image
+from crispseg.io.opening import MAX_PIXELS, image_format, opened_image
 from crispseg.io.orientation import stored_orientation
 
 __all__ = ["ImageFacts", "image_facts"]
@@ -51,8 +51,12 @@ class ImageFacts:
     has_palette: bool = False
 
 
-def image_facts(path: str | os.PathLike[str]) -> ImageFacts:
+def image_facts(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> ImageFacts:
     """Read the head of an image file.
+
+    Args:
+        path: of the file; its size does not matter.
+        max_pixels: see `read_image`; a PNG that holds more is called upright, for it may have to be decoded to know.
 
     Raises:
         DataError: if it is missing, or no image of a kind that is read here.
@@ -68,7 +72,7 @@ def image_facts(path: str | os.PathLike[str]) -> ImageFacts:
             bits=_png_bits(Path(path), image),
             pages=int(getattr(image, "n_frames", 1)) if image.format != "MPO" else 1,  # a camera's previews
             alpha=image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info,
-            orientation=stored_orientation(image),
+            orientation=stored_orientation(image, max_pixels),
             has_palette=image.mode in _PALETTE_MODES,
         )
 

@@ -69,9 +69,14 @@ def _may_be_turned(image: Image.Image) -> bool:
     return may_be_turned
 
 
-def stored_orientation(image: Image.Image) -> int:
-    """By the EXIF standard 1 to 8, of an image that is not decoded yet."""
-    too_large = image.format == "PNG" and image.width * image.height > MAX_PIXELS  # to be read at all
+def stored_orientation(image: Image.Image, max_pixels: int = MAX_PIXELS) -> int:
+    """By the EXIF standard 1 to 8, of an image that is not decoded yet.
+
+    Args:
+        image: before `load`.
+        max_pixels: see `read_image`; of a PNG that holds more, which is not read either, 1.
+    """
+    too_large = image.format == "PNG" and image.width * image.height > max_pixels
     if too_large or not _may_be_turned(image):
         return 1
     found = orientation_of(image)
