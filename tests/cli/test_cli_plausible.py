@@ -47,6 +47,13 @@ def masks(*values: int) -> dict[str, list[np.ndarray]]:
     return {"train": [halves(*values)] * 2, "val": [halves(*values[::-1])]}
 
 
+def into_alpha(root: Path) -> None:
+    """Masks as black pictures whose transparency holds what they held."""
+    for path in root.glob("labels/*/*.png"):
+        mask = np.array(Image.open(path))
+        Image.fromarray(np.dstack([np.zeros((*mask.shape, 3), np.uint8), mask])).save(path)
+
+
 class TestLabels:
     def test_binary_masks_are_refused_with_the_cure_which_works(self, tmp_path):
         root = write_folder(tmp_path, masks(0, 255), "[background, road]")
@@ -61,6 +68,33 @@ class TestLabels:
         (root / "labels.yaml").write_text("classes: [background, {name: road, ids: [255]}]\n")
         result = run("data", "check", root, "--layout", "folder")
         assert (result.exit_code, "warning" in result.output) == (0, False)
+
+    @pytest.mark.parametrize("alpha", [(0, 255), (0, 1)])
+    def test_labels_in_the_alpha_channel_are_named(self, tmp_path, alpha):
+        root = write_folder(tmp_path, masks(*alpha), "[background, road]")
+        into_alpha(root)
+        for command in (
+            ("data", "check", root, "--layout", "folder"),
+            ("fit", root / "tiny.yaml", "--out", root / "x"),
+            ("fit", root / "tiny.yaml", "--out", root / "x", "--set", "data.check=headers"),
+        ):
+            result = run(*command)
+            assert result.exit_code == 2, result.output
+            listed = ", ".join(map(str, sorted(alpha)))
+            assert f"the labels lie in the alpha channel (values {listed}), for every pixel" in result.output
+            assert "save that channel alone as grey PNG" in result.output
+            assert "empty" not in result.output
+        (root / "labels.yaml").unlink()
+        found = run("data", "check", root, "--layout", "folder").output
+        assert "train0.png" in found
+        assert "the labels lie in the alpha channel" in found
+
+    def test_black_masks_without_an_object_are_empty_whatever_their_alpha(self, tmp_path):
+        root = write_folder(tmp_path, masks(255), "[background, road]")
+        into_alpha(root)
+        result = run("data", "check", root, "--layout", "folder")
+        assert "see whether the masks are empty" in result.output
+        assert "alpha" not in result.output
 
     def test_by_headers_alone_too(self, tmp_path):
         root = write_folder(tmp_path, masks(0, 255), "[background, road]")

@@ -26,6 +26,7 @@ from crispseg.data.plausible import (
     look_at_values,
     odd_values,
     sampled_values,
+    some_masks,
     turned_pairs,
 )
 from crispseg.data.problems import Problem, problems_in_words
@@ -300,7 +301,7 @@ def _odd_labels(opened: _Opened, raw_pixels: RawPixels | None, wrong: set[str]) 
     if opened.label_space is None or BROKEN in wrong:
         return []
     found = sampled_values(opened.sources) if raw_pixels is None else raw_pixels
-    return odd_values(found, opened.label_space)
+    return odd_values(found, opened.label_space, some_masks(opened.sources))
 
 
 def _shared_by_name(sources: dict[str, SampleSource]) -> list[Problem]:

@@ -23,6 +23,7 @@ from crispseg.data.label_files import (
 )
 from crispseg.errors import ConfigError, DataError
 from crispseg.io import ImageBytes, LabelImage, image_size_hw, read_label_ids, read_label_image
+from crispseg.io.label_images import labels_in_alpha
 from crispseg.labels import IGNORE_INDEX, LabelSpace
 from crispseg.wording import some
 
@@ -113,6 +114,8 @@ def what_it_holds(path: Path) -> str:
         image = read_label_image(path)
     except DataError as error:
         return str(error)
+    if (in_alpha := labels_in_alpha(path)) is not None:
+        return f"{path.name}: {in_alpha}"
     if image.is_grey:
         held, values = counted(image.ids()), np.unique(image.ids()).tolist()
         if values == [*range(len(values))]:

@@ -15,10 +15,12 @@ from crispseg.io import MAX_PIXELS
 from crispseg.io.bands import AS_SHOWN, Reading, stored_bands
 from crispseg.io.facts import image_facts
 from crispseg.io.images import says_transparency
+from crispseg.io.label_images import labels_in_alpha
 from crispseg.labels import LabelSpace
 from crispseg.plausibility import Oddity
 from crispseg.plausibility.images import Seen, odd_images, odd_orientation
 from crispseg.plausibility.label_values import LABEL_VALUES, meant_ids, odd_labels
+from crispseg.wording import some
 
 __all__ = [
     "DECODED",
@@ -32,6 +34,7 @@ __all__ = [
     "odd_samples",
     "odd_values",
     "sampled_values",
+    "some_masks",
     "turned_pairs",
 ]
 
@@ -65,7 +68,7 @@ def odd_samples(sources: Mapping[str, SampleSource], space: LabelSpace, exif: st
         look_at_values(seen, [record.image for record in chosen], source.max_pixels)
     reading = next((source.reading for source in of_files.values()), AS_SHOWN)
     of_images = [*odd_images(seen, reading), *odd_orientation(orientations, exif)]
-    return [*of_images, *odd_values(sampled_values(sources), space)]
+    return [*of_images, *odd_values(sampled_values(sources), space, some_masks(sources))]
 
 
 def odd_files(paths: Sequence[Path], reading: Reading = AS_SHOWN, max_pixels: int = MAX_PIXELS) -> list[Oddity]:
@@ -124,16 +127,44 @@ def look_at_values(seen: Seen, paths: Sequence[Path], max_pixels: int) -> None:
                 seen.no_numbers[str(path)] = share
 
 
-def odd_values(raw_pixels: RawPixels, space: LabelSpace) -> list[Oddity]:
-    """What looks odd about the values of label files, with what they probably mean where the table lacks some."""
+def odd_values(raw_pixels: RawPixels, space: LabelSpace, masks: Mapping[Path, int]) -> list[Oddity]:
+    """What looks odd about the values of label files, with what they probably mean where the table lacks some.
+
+    Args:
+        raw_pixels: of each split.
+        space: the table of the labels.
+        masks: a few of the files, looked at again where all hold one value alone, and how many pixels each may hold.
+    """
     total: Counter[int] = Counter()
     for pixels in raw_pixels.values():
         total.update(pixels)
+    if len(total) == 1 and (in_alpha := _in_alpha(masks)):
+        return [Oddity(LABEL_VALUES, f"{some(in_alpha, 3)}: {next(iter(in_alpha.values()))}", refuses=True)]
     if (cure := meant_ids(total, space)) is not None:
         return [Oddity(LABEL_VALUES, cure, refuses=True)]
     if any(space.lookup[value] < 0 for value in total):
         return []  # an error of its own
     return odd_labels(raw_pixels, space)
+
+
+def _in_alpha(masks: Mapping[Path, int]) -> dict[str, str]:
+    """Of those label files whose labels lie in their alpha channel what to say, by name."""
+    found = {}
+    for path, max_pixels in masks.items():
+        with suppress(DataError):
+            if (said := labels_in_alpha(path, max_pixels)) is not None:
+                found[str(path)] = said
+    return found
+
+
+def some_masks(sources: Mapping[str, SampleSource]) -> dict[Path, int]:
+    """A few label files of every split, and how many pixels each may hold."""
+    return {
+        source.records[index].labels: source.max_pixels
+        for source in sources.values()
+        if isinstance(source, FileSource)
+        for index in evenly(len(source.records), SAMPLED)
+    }
 
 
 def sampled_values(sources: Mapping[str, SampleSource]) -> dict[str, dict[int, int]]:

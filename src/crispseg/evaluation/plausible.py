@@ -17,7 +17,7 @@ from crispseg.data.records import pixels_by_value
 from crispseg.errors import DataError
 from crispseg.evaluation.engine import Example, Watch
 from crispseg.evaluation.records import ImageRecord, Settings
-from crispseg.io import read_label_ids
+from crispseg.io import MAX_PIXELS, read_label_ids
 from crispseg.labels import LabelSpace
 from crispseg.metrics.counts import Counts
 from crispseg.plausibility import Oddity
@@ -78,7 +78,7 @@ def what_else(
         values = _values(pair.labels for pair in chosen)
         if encodings[0] != "colours" and are_train_ids(values, space):
             return odd_label_readings(_by_value(chosen, space, "train-ids"), space)
-        found += odd_values({"labels": values}, space)
+        found += odd_values({"labels": values}, space, dict.fromkeys((pair.labels for pair in chosen), MAX_PIXELS))
     if right < _POOR * whole and encodings[0] != "colours":
         found += odd_readings(_by_value(chosen, space, encodings[1]), space, *encodings)
     return found

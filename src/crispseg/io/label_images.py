@@ -11,8 +11,9 @@ from PIL import Image
 from crispseg.errors import DataError
 from crispseg.io.opening import LOSSY, MAX_PIXELS, ImageSource, Opened, image_file, image_in, name_of
 from crispseg.io.plain_png import plain_pixels
+from crispseg.wording import some
 
-__all__ = ["LabelImage", "read_label_ids", "read_label_image"]
+__all__ = ["LabelImage", "labels_in_alpha", "read_label_ids", "read_label_image"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def read_label_image(path: ImageSource, max_pixels: int = MAX_PIXELS, *, lossy: 
                 f"{name_of(path)}: {len(image.getbands())} channels of {bits} bits each found, which are read as 8 "
                 "bits; save labels as grey PNG of 16 bits, or as colours of 8"
             )
-        if image.mode in ("LA", "PA", "RGBA"):
+        if image.mode in _WITH_ALPHA:
             values = _opaque(image, path)
         elif image.mode == "RGB":
             return LabelImage(np.array(image))
@@ -113,6 +114,40 @@ def read_label_ids(path: ImageSource, max_pixels: int = MAX_PIXELS) -> npt.NDArr
     return found.ids()
 
 
+def labels_in_alpha(path: ImageSource, max_pixels: int = MAX_PIXELS) -> str | None:
+    """What to say of a label file of one colour whose alpha channel differs; None for others.
+
+    `read_label_image` leaves alpha out where it hides nothing, so that such a mask may look empty.
+
+    Args:
+        path: of the file, or its content.
+        max_pixels: see `read_image`.
+
+    Raises:
+        DataError: if the file is missing, truncated, too large or no image.
+    """
+    with image_file(path, "label file") as file, image_in(file, path, max_pixels) as image:
+        if image.mode not in _WITH_ALPHA:
+            return None
+        image.load()
+        return _in_alpha(np.array(image))
+
+
+_WITH_ALPHA = ("LA", "PA", "RGBA")
+
+
+def _in_alpha(bands: npt.NDArray[np.uint8]) -> str | None:
+    values, alpha = bands[..., :-1], bands[..., -1]
+    if (values != values[0, 0]).any() or (alpha == alpha[0, 0]).all():
+        return None
+    colour = some(values[0, 0].tolist(), 3)
+    return (
+        f"the labels lie in the alpha channel (values {some(np.unique(alpha).tolist(), 8)}), for every pixel has the "
+        f"colour ({colour}); save that channel alone as grey PNG, with Pillow: "
+        'Image.open(mask).getchannel("A").save(mask)'
+    )
+
+
 def _bits(file: Opened, image: Image.Image) -> int:
     """Of a channel, of a PNG or TIFF; 8 for others. Pillow hands out 8 whatever the file holds."""
     if image.format == "TIFF":
@@ -143,6 +178,8 @@ def _opaque(image: Image.Image, path: ImageSource) -> npt.NDArray[np.uint8] | np
     values, alpha = bands[..., :-1], bands[..., -1]
     seen_through = (alpha < 255) & ((alpha > 0) | (values != 0).any(axis=2))
     if seen_through.any():
+        if (in_alpha := _in_alpha(bands)) is not None:
+            raise DataError(f"{name_of(path)}: {in_alpha}")
         raise DataError(
             f"{name_of(path)}: {int(seen_through.sum())} pixels are transparent and not black below, so that "
             "nobody knows their class; save labels without an alpha channel"
