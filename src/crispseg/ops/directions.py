@@ -189,13 +189,13 @@ def walk(directions: UInt8, steps: int, mask: npt.NDArray[Any] | None = None) ->
         [[2, 2, 1, 3]]
     """
     height, width = directions.shape
-    rows, columns = np.indices((height, width), sparse=True)
-    moves = np.array(STEPS, dtype=np.intp)[directions]
-    onwards = (rows + moves[..., 0]).clip(0, height - 1) * width + (columns + moves[..., 1]).clip(0, width - 1)
-    flat = onwards.ravel()
+    going = np.flatnonzero(directions)  # few pixels; all others have arrived
+    rows, columns = np.divmod(going, width)
+    moves = np.array(STEPS, dtype=np.intp)[directions.ravel()[going]]
     arrived = np.arange(height * width)
+    flat = arrived.copy()
+    flat[going] = (rows + moves[:, 0]).clip(0, height - 1) * width + (columns + moves[:, 1]).clip(0, width - 1)
     values = None if mask is None else mask.ravel()
-    going = np.flatnonzero(directions)  # all others have arrived
     for _ in range(steps):
         arrived[going] = flat[arrived[going]]
         if values is not None:

@@ -69,7 +69,7 @@ class Refiner:
         >>> image = np.zeros((4, 6, 3), dtype=np.uint8)
         >>> image[:, 3:] = 255
         >>> coarse = np.repeat(np.array([[0, 0, 0, 0, 7, 7]], dtype=np.uint8), 4, axis=0)
-        >>> Refiner("guided_filter")(image, coarse)[0].tolist()
+        >>> Refiner("guided_filter", steps=4)(image, coarse)[0].tolist()
         [0, 0, 0, 7, 7, 7]
     """
 
@@ -229,7 +229,9 @@ def enlarged(mask: Mask, size_hw: tuple[int, int]) -> Mask:
 def _thin(mask: Mask, width_px: int) -> npt.NDArray[np.bool_]:
     """Where no square of so many pixels that has one label covers a pixel, (H, W); the frame cuts squares."""
     labels = _labels_of(mask)
-    codes = np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.float32)
+    codes = labels  # OpenCV compares bytes and floats
+    if labels.dtype != np.uint8:
+        codes = np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.float32)
     square = np.ones((width_px, width_px), dtype=np.uint8)
     uniform = (cv2.erode(codes, square) == cv2.dilate(codes, square)).astype(np.uint8)
     thick: UInt8 = cv2.dilate(uniform, square, anchor=(width_px - 1 - width_px // 2,) * 2)
