@@ -69,7 +69,7 @@ class Refiner:
         >>> image = np.zeros((4, 6, 3), dtype=np.uint8)
         >>> image[:, 3:] = 255
         >>> coarse = np.repeat(np.array([[0, 0, 0, 0, 7, 7]], dtype=np.uint8), 4, axis=0)
-        >>> Refiner("guided_filter", steps=4)(image, coarse)[0].tolist()
+        >>> Refiner("guided_filter", keep_thin_px=1)(image, coarse)[0].tolist()
         [0, 0, 0, 7, 7, 7]
     """
 
