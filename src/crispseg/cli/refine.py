@@ -32,12 +32,17 @@ def refine(
         typer.Option(
             metavar="PX",
             help="How far a label may travel: pixels further from borders stay.",
-            show_default="4, or 2 for masks at their images' size",
+            show_default="4; a refiner moves masks at their images' size by 2",
         ),
     ] = None,
     keep_thin: Annotated[
-        int, typer.Option(metavar="PX", help="Parts of masks narrower than this stay as they are; 1: all may move.")
-    ] = 11,
+        int | None,
+        typer.Option(
+            metavar="PX",
+            help="Parts of masks narrower than this stay as they are; 1: all may move.",
+            show_default="11, or 7 with --method",
+        ),
+    ] = None,
     label_space: Annotated[
         str | None,
         typer.Option(metavar="NAME-or-YAML", help="Check the masks' values against a label table.", show_default="no"),

@@ -34,9 +34,9 @@ UInt8 = npt.NDArray[np.uint8]
 LARGEST_FACTOR = 32
 """How many times smaller than its image a mask may be."""
 
-_STEPS, _STEPS_IN_PLACE = 4, 2  # these four were chosen on CamVid, docs/results/refine.md
-_KEEP_THIN_PX = 11
-_THRESHOLD, _THRESHOLD_WITH_MASK = 0.5, 0.3
+_STEPS, _STEPS_IN_PLACE = 4, 2  # all these were chosen on CamVid, docs/results/refine.md
+_KEEP_THIN_PX, _KEEP_THIN_PX_OF_METHODS = 11, 7
+_THRESHOLD, _THRESHOLD_WITH_MASK = 0.2, 0.3
 
 
 class Refiner:
@@ -51,11 +51,11 @@ class Refiner:
     Args:
         model: a network or exported file that predicts directions, as ``crispseg fit camvid/refiner`` and
             ``camvid/refiner_with_mask`` train them; or a name in `crispseg.refinement.METHODS`, which need no training.
-        steps: most steps of a pixel, and the reach of a method; 1 to 64. None: 4, or 2 for a mask at its image's own
-            size, which has little to gain and small objects to lose.
+        steps: most steps of a pixel, and the reach of a method; 1 to 64. None: 4, but a network moves a mask at its
+            image's own size by 2, as that has little to gain and small objects to lose.
         keep_thin_px: parts of the mask that no square of so many pixels fits into stay as they are: thin ones would be
-            lost where they lie off by more than their width. 1: everything may move.
-        threshold: the probability of a direction above which a pixel moves at all, in (0, 1); None: 0.5, or 0.3 for a
+            lost where they lie off by more than their width. 1: everything may move. None: 11, or 7 for a method.
+        threshold: the probability of a direction above which a pixel moves at all, in (0, 1); None: 0.2, or 0.3 for a
             network that looks at the mask, whose pixels mostly stay.
         window_hw: height and width of windows that slide over large images; None: the whole image at once.
         device: see `crispseg.Predictor`.
@@ -69,7 +69,7 @@ class Refiner:
         >>> image = np.zeros((4, 6, 3), dtype=np.uint8)
         >>> image[:, 3:] = 255
         >>> coarse = np.repeat(np.array([[0, 0, 0, 0, 7, 7]], dtype=np.uint8), 4, axis=0)
-        >>> Refiner("guided_filter", keep_thin_px=1)(image, coarse)[0].tolist()
+        >>> Refiner("guided_filter")(image, coarse)[0].tolist()
         [0, 0, 0, 7, 7, 7]
     """
 
@@ -78,7 +78,7 @@ class Refiner:
         model: Callable[[Tensor], SegmentationOutput] | ExportedModel | str | os.PathLike[str],
         *,
         steps: int | None = None,
-        keep_thin_px: int = _KEEP_THIN_PX,
+        keep_thin_px: int | None = None,
         threshold: float | None = None,
         window_hw: tuple[int, int] | None = None,
         device: torch.device | str | None = None,
@@ -87,18 +87,19 @@ class Refiner:
     ) -> None:
         if steps is not None and not 1 <= steps <= 64:
             raise ConfigError(f"steps is {steps}; 1 to 64 expected")
-        if not 1 <= keep_thin_px <= 99:
+        if keep_thin_px is not None and not 1 <= keep_thin_px <= 99:
             raise ConfigError(f"keep_thin_px is {keep_thin_px}; 1 to 99 expected")
         if threshold is not None and not 0 < threshold < 1:
             raise ConfigError(f"threshold is {threshold}; above 0 and below 1 expected")
         self.steps = steps
-        self.keep_thin_px = keep_thin_px
+        self.keep_thin_px = keep_thin_px or _KEEP_THIN_PX
         self.threshold = _THRESHOLD if threshold is None else threshold
         self.max_pixels = max_pixels
         self.method: str | None = None
         self.predictor: Predictor | None = None
         if isinstance(model, str) and model in METHODS:
             self.method = model
+            self.keep_thin_px = keep_thin_px or _KEEP_THIN_PX_OF_METHODS
             return
         if isinstance(model, str) and not os.path.exists(model):
             raise ConfigError(f"no refiner {model!r}: {nearest_name(model, METHODS)}; or give a network")
@@ -143,7 +144,7 @@ class Refiner:
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or picture.size == 0:
             raise DataError(f"image is {picture.dtype} {picture.shape}; uint8 (H, W, 3) RGB expected")
         whole = enlarged(mask, picture.shape[:2])
-        steps = self.steps or (_STEPS_IN_PLACE if whole is mask else _STEPS)
+        steps = self.steps or (_STEPS_IN_PLACE if whole is mask and self.predictor is not None else _STEPS)
         if self.predictor is None:
             assert self.method is not None
             refined = np.asarray(METHODS[self.method](picture, whole, steps))
