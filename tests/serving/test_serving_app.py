@@ -135,6 +135,7 @@ def _png_that_says(height, width) -> bytes:
         ("/polygons?simplify=x", PNG, 422, "simplify is 'x'"),
         ("/polygons?format=kml", PNG, 422, "coco, geojson, labelme, svg"),
         ("/masks", PNG, 404, "there are POST /mask"),
+        ("/%1b[31m", PNG, 404, r"/\x1b[31m: Not Found"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_sentence(client, path, content, status, words):

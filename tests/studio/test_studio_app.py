@@ -190,6 +190,7 @@ def test_paths_that_are_not_there(client, seen):
                  f"/images/{seen['id']}/models/x/mask.png", "/examples/0.jpg", "/openapi.json", "/docs"):  # fmt: skip
         answer = client.get(path)
         assert (answer.status_code, list(answer.json())) == (404, ["error"]), path
+    assert "\x1b" not in client.get("/%1b[31m%0a").json()["error"]
     assert client.get("/images/guessed/photo.png").status_code == 410
     assert "send it again" in client.get("/images/guessed/photo.png").json()["error"]
     assert client.post("/images?example=0").status_code == 404
@@ -198,6 +199,7 @@ def test_paths_that_are_not_there(client, seen):
 def test_a_strangers_page_may_not_send(client):
     assert client.post("/images", content=PNG, headers={"origin": "https://stranger.example"}).status_code == 403
     assert client.post("/images", content=PNG, headers={"origin": "null"}).status_code == 403
+    assert client.post("/images", content=PNG, headers={"origin": "https://["}).status_code == 403
     assert client.post("/images", content=PNG, headers={"origin": "http://testserver"}).status_code == 200
 
 

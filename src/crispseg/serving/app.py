@@ -27,7 +27,7 @@ from crispseg.serving.limits import Limits, Refusal
 from crispseg.serving.measures import Measures
 from crispseg.serving.results import OUTPUTS, choose_format
 from crispseg.serving.uploads import drain, read_upload
-from crispseg.wording import nearest_name
+from crispseg.wording import nearest_name, printable
 
 __all__ = ["make_app"]
 
@@ -178,7 +178,7 @@ def _decoded(upload: ImageBytes, max_pixels: int) -> Picture:
 async def _of_http(request: Request, error: Exception) -> Response:
     """Paths and methods that are not there, in the form of all other errors."""
     assert isinstance(error, HTTPException)  # as it was registered
-    asked = f"{request.method} {request.url.path}"[:200]
+    asked = printable(f"{request.method} {request.url.path}"[:200])
     there = ", ".join(f"POST /{output}" for output in OUTPUTS)
     return JSONResponse(
         {"error": f"{asked}: {error.detail}; there are {there}, GET /models, /healthz, /metrics, /openapi.json and /"},

@@ -33,6 +33,7 @@ from crispseg.studio.room import Bounds, Kept, Room
 from crispseg.studio.scores import score
 from crispseg.studio.seen import Ids, Seen, View, views_of
 from crispseg.studio.sizes import fitted, shrunk, thumbnail
+from crispseg.wording import printable
 
 __all__ = ["make_studio"]
 
@@ -280,8 +281,16 @@ def _guarded(answer: Answer, studio: _Studio) -> Answer:
 def _check_origin(request: Request) -> None:
     """Pages of strangers may make a browser send things here; they are not let in."""
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    if origin is not None and _place(origin) != request.headers.get("host"):
         raise Refusal(403, f"the page {origin[:100]!r} may not send images here; open this server's own page")
+
+
+def _place(origin: str) -> str | None:
+    """Host and port of an address; None for a text that is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _check_query(request: Request, *known: str) -> None:
@@ -304,5 +313,5 @@ def _json(values: dict[str, Any]) -> JSONResponse:
 async def _of_http(request: Request, error: Exception) -> Response:
     """Paths and methods that are not there, in the form of all other errors."""
     assert isinstance(error, HTTPException)  # as it was registered
-    asked = f"{request.method} {request.url.path}"[:200]
+    asked = printable(f"{request.method} {request.url.path}"[:200])
     return refused(Refusal(error.status_code, f"{asked}: {error.detail}; the page is at /"))
