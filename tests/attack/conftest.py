@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
 import signal
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import pytest
 from typer.testing import CliRunner
 
 SEED = os.environ.get("CRISPSEG_ATTACK_SEED") or str(random.SystemRandom().randrange(10**6))
+CLIENT_LEFT = 499
+LONGEST = 2000  # characters of what an application says
 SECONDS = 30  # of one case; a shared machine is slow now and then, a hang is not over then either
 
 
@@ -77,6 +80,43 @@ class Attack:
             return self._fail(texts, f"does not name {names}: {result.output[-300:]!r}")
         if any(re.match(r"error: \[Errno", line) for line in errors):
             return self._fail(texts, f"a bare system error: {errors[0]}")
+        return False
+
+    def ask(self, what: str, answer: Callable[[float], tuple[int, bytes]], kinds: Collection[int]) -> bool:
+        """One request to an application in this process: answered, or refused in one line of JSON.
+
+        Args:
+            what: is asked, for the report.
+            answer: gives the status and the body within so many seconds, or raises `TimeoutError`.
+            kinds: the statuses that a refusal may have.
+
+        Returns:
+            Whether it was answered.
+        """
+        self.cases += 1
+        try:
+            status, body = answer(SECONDS)
+        except TimeoutError:
+            return self._fail([what], f"not over in {SECONDS} s")
+        except Exception as error:
+            return self._fail([what], f"traceback: {''.join(traceback.format_exception(error)[-3:])}")
+        if status == 200:
+            return True
+        self.refused += 1
+        if status not in kinds:
+            return self._fail([what], f"status {status}: {body[:500]!r}")
+        if status == CLIENT_LEFT:
+            return False  # nobody reads it
+        try:
+            told = json.loads(body)
+        except ValueError:
+            told = None
+        if not isinstance(told, dict) or list(told) != ["error"] or not isinstance(told["error"], str):
+            return self._fail([what], f"status {status} without an error: {body[:300]!r}")
+        if not told["error"].strip() or not told["error"].isprintable():
+            return self._fail([what], f"no line that can be read: {told['error'][:300]!r}")
+        if re.search(r"\[Errno|Traceback", told["error"]) or len(told["error"]) > LONGEST:
+            return self._fail([what], f"no sentence for who asked: {told['error'][:300]!r}")
         return False
 
     def _fail(self, texts: Sequence[str], what: str) -> bool:
