@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from crispseg.ops.boundaries import boundary_targets, label_boundaries, labels_within
+from crispseg.ops.boundaries import boundary_targets, label_boundaries, labels_within, soft_boundaries
 
 label_maps = hnp.arrays(
     np.uint8,
@@ -131,3 +131,26 @@ def test_no_batch_of_integer_maps_is_an_error(labels):
 def test_radius_must_be_positive():
     with pytest.raises(ValueError, match="radius_px is 0"):
         boundary_targets(torch.zeros(1, 4, 4, dtype=torch.long), 0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    labels=hnp.arrays(
+        np.int64, hnp.array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=9), elements=st.integers(0, 4)
+    )
+)
+def test_soft_boundaries_of_sure_classes_are_those_of_their_labels(labels):
+    given_labels = torch.from_numpy(labels)
+    one_hot = torch.nn.functional.one_hot(given_labels, 5).permute(0, 3, 1, 2).float()
+    expected = label_boundaries(given_labels, 1, shape="disk")
+    assert torch.equal(soft_boundaries(one_hot)[:, 0], expected.float())
+
+
+def test_soft_boundaries_have_the_gradient_of_the_total_variation():
+    logits = torch.randn(1, 3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda given: soft_boundaries(given.softmax(dim=1)), logits)
+
+
+def test_soft_boundaries_want_a_batch():
+    with pytest.raises(ValueError, match=r"\(N, K, H, W\) expected, \(3, 4, 4\) found"):
+        soft_boundaries(torch.zeros(3, 4, 4))

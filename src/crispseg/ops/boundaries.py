@@ -11,7 +11,7 @@ from torch import Tensor
 
 from crispseg.labels import IGNORE_INDEX
 
-__all__ = ["Shape", "boundary_targets", "label_boundaries", "labels_within"]
+__all__ = ["Shape", "boundary_targets", "label_boundaries", "labels_within", "soft_boundaries"]
 
 Shape = Literal["square", "disk"]
 """What lies within reach of a pixel: rows *and* columns up to the radius, or √(x² + y²) up to it."""
@@ -95,6 +95,38 @@ def labels_within(labels: Tensor, num_classes: int, radius_px: int = 1, ignore_i
     batch, height, width = labels.shape
     occurs = torch.zeros((batch, num_classes, height, width), dtype=torch.bool, device=labels.device)
     return _reach(occurs.scatter_(1, ids, valid), radius_px, torch.logical_or)
+
+
+def soft_boundaries(probabilities: Tensor) -> Tensor:
+    """How far each pixel's class distribution is from that of its most different neighbour of four.
+
+    Between two pixels that is the total variation ½ Σ_k |p_k − q_k|, the share of probability that changes its class.
+    Where probabilities are 0 and 1 it is what `label_boundaries` says for a disk of radius 1; it has a gradient
+    elsewhere.
+
+    Args:
+        probabilities: (N, K, H, W), whose sum over the classes is 1.
+
+    Returns:
+        (N, 1, H, W) in [0, 1].
+
+    Raises:
+        ValueError: if the probabilities are no batch.
+
+    Example:
+        >>> p = torch.tensor([1.0, 1.0, 0.75, 0.0, 0.0])
+        >>> soft_boundaries(torch.stack([p, 1 - p])[None, :, None]).flatten().tolist()
+        [0.0, 0.25, 0.75, 0.75, 0.0]
+    """
+    if probabilities.ndim != 4:
+        raise ValueError(f"probabilities (N, K, H, W) expected, {tuple(probabilities.shape)} found")
+    strongest = torch.zeros_like(probabilities[:, :1])
+    for dim in (-1, -2):
+        steps = probabilities.diff(dim=dim).abs().sum(dim=1, keepdim=True) / 2
+        frame = torch.zeros_like(strongest.narrow(dim, 0, 1))
+        for beside in (torch.cat((steps, frame), dim), torch.cat((frame, steps), dim)):
+            strongest = torch.maximum(strongest, beside)
+    return strongest
 
 
 def _boundaries_and_valid(labels: Tensor, radius_px: int, ignore_index: int, shape: Shape) -> tuple[Tensor, Tensor]:
