@@ -174,6 +174,8 @@ class LossConfig(_Values):
     segmentation: Literal["cross_entropy", "ohem"] = "cross_entropy"
     auxiliary_weight: NonNegative = 0.4
     active_boundary_weight: NonNegative = 0.0  # of the active boundary loss (Wang et al., 2022), beside all others
+    inverse_form_weight: NonNegative = 0.0  # of InverseForm (Borse et al., 2021), beside all others
+    inverse_form_network: str | None = None  # its network: a file that `crispseg data inverse-form` wrote
     class_weights: tuple[float, ...] | Literal["auto"] | None = None  # auto: by their shares of the training labels
     class_weight_power: Annotated[float, Field(ge=0, le=2)] = 0.5  # of auto: weight = share to the power of −this
     dice_weight: NonNegative = 0.0  # of the soft Dice loss, beside the cross-entropy

@@ -14,7 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from crispseg.cli.push import push
-from crispseg.config import DataConfig, ModelConfig, Recipe
+from crispseg.config import DataConfig, LossConfig, ModelConfig, Recipe
 from crispseg.errors import WeightsError
 from crispseg.models import create_model, push_to_hub, save_model, share
 from crispseg.models.hub import is_hub_id
@@ -217,7 +217,11 @@ def test_paths_of_this_machine_stay_here(tmp_path, monkeypatch):
     pushed = {}
     monkeypatch.setattr(share, "_push", lambda contents, *rest: pushed.update(contents) or "address")
     model = create_model("fcn", backbone="test_resnet", num_classes=3, channels=16)
-    recipe = Recipe(data=DataConfig(root="/home/me/streets"), model=ModelConfig(backbone_weights="/home/me/r50.pth"))
+    recipe = Recipe(
+        data=DataConfig(root="/home/me/streets"),
+        model=ModelConfig(backbone_weights="/home/me/r50.pth"),
+        loss=LossConfig(inverse_form_network="/home/me/form.safetensors"),
+    )
     save_model(model, tmp_path / "model", recipe=recipe)
     push_to_hub(tmp_path / "model", "someone/streets")
     card = json.loads(pushed["card.json"])

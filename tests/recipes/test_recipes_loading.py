@@ -299,6 +299,18 @@ class TestPlacesBesideTheRecipe:
         assert load_recipe("project/mine.yaml").data.root == "pictures"
         assert load_recipe("project/mine.yaml", ["data.root=x"]).data.root == "x"
 
+    def test_the_network_of_inverse_form_is_seen_from_the_recipe(self, tmp_path, monkeypatch, caplog):
+        recipe = tmp_path / "project" / "mine.yaml"
+        recipe.parent.mkdir()
+        recipe.write_text("loss: {inverse_form_network: form.safetensors}")
+        (tmp_path / "form.safetensors").touch()
+        monkeypatch.chdir(tmp_path)
+        with caplog.at_level("INFO", "crispseg"):
+            assert load_recipe(recipe).loss.inverse_form_network == "form.safetensors"
+        assert "loss.inverse_form_network form.safetensors is not beside it, taken from" in caplog.text
+        (tmp_path / "project" / "form.safetensors").touch()
+        assert load_recipe(recipe).loss.inverse_form_network == str(tmp_path / "project" / "form.safetensors")
+
     def test_the_working_directory_is_next_and_said(self, tmp_path, monkeypatch, caplog):
         recipe = self.write(tmp_path / "recipes", root="pictures", labels="camvid")
         (tmp_path / "pictures").mkdir()

@@ -60,6 +60,7 @@ def test_a_run_of_version_0_1_goes_on(head, tmp_path):
     written = Recipe(model={"head": head}, data={"layout": "camvid"}).model_dump(mode="json")
     del written["loss"]["system"]
     newer = {"active_boundary_weight", "class_weight_power", "dice_weight", "lovasz_weight"}
+    newer |= {"inverse_form_network", "inverse_form_weight"}
     assert set(LOSS_0_1) > set(written["loss"]) - newer
     written["loss"], written["data"] = LOSS_0_1, {**written["data"], **DATA_0_1}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(written))

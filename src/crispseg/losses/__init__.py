@@ -26,6 +26,14 @@ from crispseg.losses.dual_task import (
     dual_boundary_loss,
     dual_segmentation_loss,
 )
+from crispseg.losses.inverse_form import (
+    InverseFormLoss,
+    InverseTransformation,
+    inverse_form_loss,
+    transform_distance,
+)
+from crispseg.losses.inverse_form_files import load_inverse_form, save_inverse_form
+from crispseg.losses.inverse_form_training import InverseFormError, inverse_form_error, train_inverse_form
 from crispseg.losses.overlap import dice_loss, lovasz_softmax
 from crispseg.losses.segmentation import (
     OhemCrossEntropy,
@@ -53,6 +61,9 @@ __all__ = [
     "GscnnLoss",
     "HardBoundaryCrossEntropy",
     "InteriorCrossEntropy",
+    "InverseFormError",
+    "InverseFormLoss",
+    "InverseTransformation",
     "OhemCrossEntropy",
     "RelaxedCrossEntropy",
     "SegmentationCrossEntropy",
@@ -70,9 +81,15 @@ __all__ = [
     "hard_boundary_cross_entropy",
     "hard_cross_entropy",
     "interior_cross_entropy",
+    "inverse_form_error",
+    "inverse_form_loss",
+    "load_inverse_form",
     "lovasz_softmax",
     "ohem_cross_entropy",
     "register_loss",
     "relaxed_cross_entropy",
+    "save_inverse_form",
     "segmentation_cross_entropy",
+    "train_inverse_form",
+    "transform_distance",
 ]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from crispseg.config import LossConfig, NonNegative, PositiveInt, Probability
-from crispseg.errors import ConfigError
+from crispseg.errors import ConfigError, WeightsError
 from crispseg.losses.active_boundary import active_boundary_loss
 from crispseg.losses.boundary import BoundaryBCE
 from crispseg.losses.decoupled import HardBoundaryCrossEntropy, InteriorCrossEntropy, RelaxedCrossEntropy
 from crispseg.losses.dual_task import DualBoundaryLoss, DualSegmentationLoss, PotentialFilter
+from crispseg.losses.inverse_form import InverseFormLoss
+from crispseg.losses.inverse_form_files import load_inverse_form
 from crispseg.losses.overlap import dice_loss, lovasz_softmax
 from crispseg.losses.segmentation import OhemCrossEntropy, SegmentationCrossEntropy
 from crispseg.ops.boundaries import Shape
@@ -46,6 +49,8 @@ class SegmentationLoss(nn.Module):
         ``segmentation``: cross-entropy, or OHEM, of the logits.
         ``auxiliary``: the same of the auxiliary logits, by default 0.4 times; heads may do without.
         ``active_boundary``: of the logits; left out unless it has a weight.
+        ``inverse_form``: of the boundary logits, where the loss supervises them, else of the logits; left out unless it
+            has a weight.
         ``dice``: of the logits, if ``dice_weight`` is above 0; so is ``lovasz``, if ``lovasz_weight`` is.
 
     Args:
@@ -57,8 +62,10 @@ class SegmentationLoss(nn.Module):
         supervises: which of ``boundary_logits`` and ``body_logits`` its terms need.
 
     Raises:
-        ConfigError: when built, if there is not one class weight, 0 or above, for each class; when called in training,
-            if the output lacks logits that a term needs, or has some that none supervises.
+        ConfigError: when built, if there is not one class weight, 0 or above, for each class, or ``inverse_form`` has a
+            weight and no network; when called in training, if the output lacks logits that a term needs, or has some
+            that none supervises.
+        WeightsError: when built, if that network's file is missing, broken or of another kind.
         ValueError: when called, if the shapes do not belong together.
     """
 
@@ -74,6 +81,7 @@ class SegmentationLoss(nn.Module):
             if config.segmentation == "ohem"
             else SegmentationCrossEntropy(self.class_weights, config.label_smoothing)
         )
+        self.inverse_form = _inverse_form(config)
 
     def forward(self, output: SegmentationOutput, labels: Tensor) -> dict[str, Tensor]:
         """See the class."""
@@ -87,11 +95,20 @@ class SegmentationLoss(nn.Module):
         if self.config.active_boundary_weight:
             moved = active_boundary_loss(output.logits, labels)
             terms["active_boundary"] = self.config.active_boundary_weight * moved
+        if self.inverse_form is not None:
+            by_branch = "boundary_logits" in self.supervises and output.boundary_logits is not None
+            shown = output.boundary_logits if by_branch else output.logits
+            terms["inverse_form"] = self.config.inverse_form_weight * self.inverse_form(shown, labels)
         if self.config.dice_weight:
             terms["dice"] = self.config.dice_weight * dice_loss(output.logits, labels)
         if self.config.lovasz_weight:
             terms["lovasz"] = self.config.lovasz_weight * lovasz_softmax(output.logits, labels)
         return terms
+
+    def _compare_boundaries_of(self, radius_px: int, shape: Shape) -> None:
+        """Say how wide the boundaries are that a branch is taught, for the terms that compare it with the labels'."""
+        if self.inverse_form is not None:
+            self.inverse_form.radius_px, self.inverse_form.shape = radius_px, shape
 
     def _check_branches(self, output: SegmentationOutput) -> None:
         for branch in ("boundary_logits", "body_logits"):
@@ -151,6 +168,7 @@ class GscnnLoss(SegmentationLoss):
         self.dual_boundary_weight = dual_boundary_weight
         self.dual_segmentation_weight = dual_segmentation_weight
         self.edge = BoundaryBCE(boundary_radius_px, shape=boundary_shape, balanced=edge_balance)
+        self._compare_boundaries_of(boundary_radius_px, boundary_shape)
         self.dual_boundary = DualBoundaryLoss(gumbel_temperature, by=dual_filter)
         self.dual_segmentation = DualSegmentationLoss(dual_threshold, self.class_weights)
 
@@ -219,6 +237,7 @@ class DecoupledLoss(SegmentationLoss):
         body_loss = RelaxedCrossEntropy if body_boundary == "relaxed" else InteriorCrossEntropy
         self.body = body_loss(relaxation_radius_px, self.class_weights)
         self.edge = BoundaryBCE(boundary_radius_px, shape=boundary_shape, balanced=edge_balance)
+        self._compare_boundaries_of(boundary_radius_px, boundary_shape)
         self.edge_segmentation = HardBoundaryCrossEntropy(
             hard_fraction,
             hard_boundary_threshold,
@@ -302,6 +321,22 @@ def build_loss(system: str, config: LossConfig, num_classes: int) -> Segmentatio
     """
     complete = completed_options(system, config)
     return LOSSES[config.system or system](complete, num_classes, **complete.options)
+
+
+def _inverse_form(config: LossConfig) -> InverseFormLoss | None:
+    """The term with its network, if it has a weight."""
+    if not config.inverse_form_weight:
+        return None
+    if config.inverse_form_network is None:
+        raise ConfigError(
+            f"loss.inverse_form_weight is {config.inverse_form_weight:g}, and loss.inverse_form_network names no file; "
+            "crispseg data inverse-form writes one from the labels of a data set"
+        )
+    try:
+        network = load_inverse_form(Path(config.inverse_form_network).expanduser())
+    except WeightsError as error:
+        raise WeightsError(f"loss.inverse_form_network: {error}") from error
+    return InverseFormLoss(network)
 
 
 def _checked_class_weights(config: LossConfig, num_classes: int) -> tuple[float, ...] | None:

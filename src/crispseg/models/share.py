@@ -147,7 +147,8 @@ def _without_paths(card: Mapping[str, Any]) -> dict[str, Any]:
         return dict(card)
     data = {**recipe.get("data", {}), "root": None}
     model = {**recipe.get("model", {}), "backbone_weights": None, "weights": None}
-    return {**card, "recipe": {**recipe, "data": data, "model": model}}
+    loss = {**recipe.get("loss", {}), "inverse_form_network": None}
+    return {**card, "recipe": {**recipe, "data": data, "model": model, "loss": loss}}
 
 
 def _push(contents: Mapping[str, Path | bytes], hub_id: str, private: bool, token: str | None, message: str) -> str:

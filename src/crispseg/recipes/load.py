@@ -37,7 +37,7 @@ def load_recipe(path_or_name: str | os.PathLike[str], overrides: Sequence[str] =
     A file may begin with ``base: other``, a path beside it or a packaged name: it then changes that recipe's values,
     section by section, and inherits everything but its ``name`` and ``description``.
 
-    ``data.root`` of a file is looked for beside it, then in the working directory.
+    ``data.root`` and ``loss.inverse_form_network`` of a file are looked for beside it, then in the working directory.
 
     Args:
         path_or_name: a YAML file's path, or a packaged recipe's name such as ``"camvid/gff"``.
@@ -190,26 +190,26 @@ def _without_own_texts(layer: _Layer) -> _Layer:
 
 
 def _with_places_beside(recipe: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """``data.root``, and ``data.labels`` where it is a file, as seen from the recipe's folder.
+    """The places of `_PLACES`, ``data.labels`` where it is a file, as seen from the recipe's folder.
 
     What is not there but in the working directory, as recipes before 0.2 meant it, is taken from there and said.
     """
-    section = values.get("data")
-    if not isinstance(section, dict):
-        return values
-    found = dict(section)
-    for key in ("root", "labels"):
-        said = section.get(key)
+    found = dict(values)
+    for section, key in _PLACES:
+        said = found[section].get(key) if isinstance(found.get(section), dict) else None
         if not isinstance(said, str) or os.path.isabs(os.path.expanduser(said)) or recipe.parent == Path("."):
             continue
         beside = recipe.parent / said
         if key == "labels" and not beside.is_file():
             continue  # a packaged table's name
         if beside.exists():
-            found[key] = os.path.normpath(beside)
+            found[section] = {**found[section], key: os.path.normpath(beside)}
         elif Path(said).exists() and recipe.parent.resolve() != Path.cwd():
-            _LOGGER.info("%s: data.%s %s is not beside it, taken from the working directory", recipe, key, said)
-    return {**values, "data": found}
+            _LOGGER.info("%s: %s.%s %s is not beside it, taken from the working directory", recipe, section, key, said)
+    return found
+
+
+_PLACES = (("data", "root"), ("data", "labels"), ("loss", "inverse_form_network"))
 
 
 _LOGGER = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ __all__ = ["claimed_folder", "how_to_go_on", "require_room", "what_stands"]
 _RUN_ENTRIES = ("recipe.yaml", "checkpoints", "log.jsonl", "report.html", "tensorboard", "model")
 _MAY_CHANGE = re.compile(
     r"name|description|data\.(root|workers|cache|index_cache|check)|train\.(devices|nodes|accelerator|picture_count|save_every_steps|logger|patience|max_hours)"
-    r"|evaluate\..*|paper.*"
+    r"|loss\.inverse_form_network|evaluate\..*|paper.*"
 )
 
 
