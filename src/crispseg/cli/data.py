@@ -12,6 +12,7 @@ import typer
 from crispseg.cli.console import make_progress, out_console, print_table, print_warning
 from crispseg.cli.data_files import export, import_
 from crispseg.cli.data_options import Changes, Labels, LayoutName, RecipeName, Root, data_section
+from crispseg.cli.inverse_form import inverse_form
 from crispseg.cli.plugin import with_plugins
 from crispseg.errors import ConfigError
 
@@ -130,6 +131,7 @@ def preview(
 
 data_app.command("import")(with_plugins(import_))
 data_app.command()(with_plugins(export))
+data_app.command("inverse-form")(with_plugins(inverse_form))
 
 
 def _splits_table(report: DataReport) -> Table:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from crispseg.config import DataConfig
 from crispseg.data.layouts import open_layout
-from crispseg.data.records import Sample, SampleSource
+from crispseg.data.records import FileSource, Sample, SampleSource
 from crispseg.labels import LabelSpace
 
 __all__ = ["LabelledImages", "open_labelled"]
@@ -36,6 +39,14 @@ class LabelledImages:
             DataError: if its files are broken or do not fit together or to the table.
         """
         return self.source.sample(index)
+
+    def labels(self, index: int) -> npt.NDArray[np.uint8]:
+        """Labels uint8 (H, W) train ids alone; files' images are not read for it.
+
+        Raises:
+            DataError: if the label file is broken or does not fit the table.
+        """
+        return self.source.labels(index) if isinstance(self.source, FileSource) else self.source.sample(index).labels
 
 
 def open_labelled(config: DataConfig, split: str) -> LabelledImages:
