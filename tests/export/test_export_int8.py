@@ -13,6 +13,7 @@ from crispseg.export import int8 as int8_room
 from crispseg.export.quantise import by_onnxruntime, in_float, layers
 from crispseg.inference import ExportedModel
 from crispseg.inference.card import ExportCard
+from crispseg.inference.exported import onnx_session
 from crispseg.io import write_png
 from crispseg.labels import label_space
 from crispseg.models import create_model, save_model
@@ -94,7 +95,7 @@ def test_layers_go_back_to_float(original):
     assert layers(whole, graph) == ["first", "second"]
 
     def result(model):
-        return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"images": images[0]})[0]
+        return onnx_session(model.SerializeToString(), "a test").run(None, {"images": images[0]})[0]
 
     expected = result(graph)
     one, both = in_float(whole, graph, ["first"]), in_float(whole, graph, ["first", "second"])
@@ -104,6 +105,39 @@ def test_layers_go_back_to_float(original):
     assert layers(one, graph) == ["second"]
     assert len(one.graph.node) < len(whole.graph.node)
     assert layers(whole, graph) == ["first", "second"], "the graph itself stays as it is"
+
+
+def test_products_of_8_bits_are_added_without_overflow_on_every_processor(original):
+    """Largest weights and pixels: where two products saturate 16 bits, the sum comes out a third too small."""
+    helper = onnx.helper
+    options = onnx_session(original, "a test").get_session_options()
+    assert options.get_session_config_entry("session.x64quantprecision") == "1"
+    weights = helper.make_tensor("weights", onnx.TensorProto.INT8, (1, 4, 1, 1), [127] * 4)
+    scales = [
+        ("one", onnx.TensorProto.FLOAT, 1.0),
+        ("zero", onnx.TensorProto.UINT8, 0),
+        ("none", onnx.TensorProto.INT8, 0),
+    ]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["images", "one", "zero"], ["bytes"]),
+        helper.make_node("DequantizeLinear", ["bytes", "one", "zero"], ["x"]),
+        helper.make_node("DequantizeLinear", ["weights", "one", "none"], ["w"]),
+        helper.make_node("Conv", ["x", "w"], ["sum"]),
+        helper.make_node("QuantizeLinear", ["sum", "large", "zero"], ["sum_bytes"]),
+        helper.make_node("DequantizeLinear", ["sum_bytes", "large", "zero"], ["y"]),
+    ]
+    images, y = (
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("images", (1, 4, 8, 8)), ("y", (1, 1, 8, 8)))
+    )
+    constants = [helper.make_tensor(name, kind, (), [value]) for name, kind, value in scales]
+    constants += [weights, helper.make_tensor("large", onnx.TensorProto.FLOAT, (), [600.0])]
+    graph = helper.make_graph(nodes, "sum", [images], [y], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    found = onnx_session(model.SerializeToString(), "a test").run(
+        None, {"images": np.full((1, 4, 8, 8), 255, np.float32)}
+    )
+    assert found[0] == pytest.approx(4 * 127 * 255, rel=0.01)
 
 
 def test_an_8_bit_file_says_what_it_loses(original):

@@ -19,7 +19,7 @@ from crispseg.export.graph import SMALLEST_SIDE
 from crispseg.export.quantise import QUANTISERS, Floats, in_float, layers
 from crispseg.extras import needed
 from crispseg.inference.card import ExportCard
-from crispseg.inference.exported import ExportedModel
+from crispseg.inference.exported import ExportedModel, onnx_session
 from crispseg.io import read_image
 from crispseg.labels import LabelSpace
 
@@ -237,13 +237,12 @@ def _ranked(
     whole: Any, graph: Any, names: Sequence[str], reference: ExportedModel, images: Sequence[Floats]
 ) -> list[str]:
     """Layers, first the one that leaves the smallest error when it alone is taken back to float."""
-    runtime = needed("onnxruntime", "onnx", "comparing layers")
     tried = [_part(image, _sides(image, lambda side: min(side, _RANKED_SIDE))) for image in images[:_RANKED_ON]]
     expected = [reference(image) for image in tried]
 
     def error_without(name: str) -> float:
         text = in_float(whole, graph, [name]).SerializeToString()
-        session = runtime.InferenceSession(text, providers=["CPUExecutionProvider"])
+        session = onnx_session(text, "comparing layers")
         return sum(
             _error(dict(zip(ours, session.run(None, {"images": image}), strict=True)), ours)
             for image, ours in zip(tried, expected, strict=True)
