@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -65,6 +66,25 @@ def test_masks_of_half_the_size_are_enlarged_and_the_same_command_goes_on(street
     assert other.exit_code == 2
     assert "has results of other options: method was 'mean_field'" in other.output
     assert run(street, "--method", "guided_filter", "--overwrite").exit_code == 0
+
+
+def test_lines_stay_whole_when_asked_and_the_folder_remembers_it(street):
+    line = np.zeros((48, 64), dtype=np.uint8)
+    line[20:24] = 1
+    write_png(street / "masks" / "a.png", line)
+    line[:, 26:38] = 0  # the image does not show it there
+    write_png(street / "images" / "a.png", np.repeat(line[..., None] * np.uint8(255), 3, axis=-1))
+
+    def parts(*more):
+        result = run(street, "--method", "guided_filter", "--keep-thin", 1, *more)
+        assert result.exit_code == 0, result.output
+        return cv2.connectedComponents(read_label_ids(street / "out" / "a.png").astype(np.uint8))[0] - 1
+
+    assert parts() > 1
+    other = run(street, "--method", "guided_filter", "--keep-thin", 1, "--keep-connected")
+    assert other.exit_code == 2
+    assert "keep_connected" in other.output
+    assert parts("--keep-connected", "--overwrite") == 1
 
 
 def test_what_is_wrong_is_listed_and_the_others_are_done(street):

@@ -43,6 +43,9 @@ def refine(
             show_default="11, or 7 with --method",
         ),
     ] = None,
+    keep_connected: Annotated[
+        bool, typer.Option("--keep-connected", help="Let no label fall into more parts than it had: for lines.")
+    ] = False,
     label_space: Annotated[
         str | None,
         typer.Option(metavar="NAME-or-YAML", help="Check the masks' values against a label table.", show_default="no"),
@@ -86,6 +89,7 @@ def refine(
         open_model(model, device, precision) if model is not None else str(method),
         steps=steps,
         keep_thin_px=keep_thin,
+        keep_connected=keep_connected,
         window_hw=window,
         precision=precision,
         max_pixels=max_pixels or MAX_PIXELS,

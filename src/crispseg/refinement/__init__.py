@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from crispseg.lazy import lazily
 
 if TYPE_CHECKING:
+    from crispseg.refinement.connected import parting_changes
     from crispseg.refinement.folders import Refined, refine_folder
     from crispseg.refinement.methods import METHODS
     from crispseg.refinement.refiner import Refiner, enlarged
@@ -12,10 +13,11 @@ else:
     __getattr__, __dir__ = lazily(
         __name__,
         {
+            "crispseg.refinement.connected": ("parting_changes",),
             "crispseg.refinement.folders": ("Refined", "refine_folder"),
             "crispseg.refinement.methods": ("METHODS",),
             "crispseg.refinement.refiner": ("Refiner", "enlarged"),
         },
     )
 
-__all__ = ["METHODS", "Refined", "Refiner", "enlarged", "refine_folder"]
+__all__ = ["METHODS", "Refined", "Refiner", "enlarged", "parting_changes", "refine_folder"]

@@ -183,4 +183,10 @@ def _image(path: Path, refiner: Refiner) -> npt.NDArray[np.uint8]:
 
 def _settings(refiner: Refiner) -> dict[str, Any]:
     how = {"method": refiner.method} if refiner.predictor is None else settings_of(refiner.predictor)
-    return {**how, "steps": refiner.steps, "keep_thin": refiner.keep_thin_px, "threshold": refiner.threshold}
+    return {
+        **how,
+        "steps": refiner.steps,
+        "keep_thin": refiner.keep_thin_px,
+        "keep_connected": refiner.keep_connected,
+        "threshold": refiner.threshold,
+    }

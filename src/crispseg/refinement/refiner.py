@@ -16,6 +16,7 @@ from crispseg.io.images import read_image
 from crispseg.io.opening import MAX_PIXELS
 from crispseg.labels import label_space
 from crispseg.ops.directions import STEPS, mask_bands, walk
+from crispseg.refinement.connected import parting_changes
 from crispseg.refinement.methods import METHODS
 from crispseg.wording import nearest_name
 
@@ -36,7 +37,7 @@ LARGEST_FACTOR = 32
 
 _STEPS, _STEPS_IN_PLACE = 4, 2  # all these were chosen on CamVid, docs/results/refine.md
 _KEEP_THIN_PX, _KEEP_THIN_PX_OF_METHODS = 11, 7
-_THRESHOLD, _THRESHOLD_WITH_MASK = 0.2, 0.3
+_THRESHOLD, _THRESHOLD_WITH_MASK = 0.1, 0.3
 
 
 class Refiner:
@@ -55,7 +56,9 @@ class Refiner:
             image's own size by 2, as that has little to gain and small objects to lose.
         keep_thin_px: parts of the mask that no square of so many pixels fits into stay as they are: thin ones would be
             lost where they lie off by more than their width. 1: everything may move. None: 11, or 7 for a method.
-        threshold: the probability of a direction above which a pixel moves at all, in (0, 1); None: 0.2, or 0.3 for a
+        keep_connected: whether no label may fall into more parts than it had, as lines must not; it costs some of what
+            refining gains (`crispseg.refinement.parting_changes`).
+        threshold: the probability of a direction above which a pixel moves at all, in (0, 1); None: 0.1, or 0.3 for a
             network that looks at the mask, whose pixels mostly stay.
         window_hw: height and width of windows that slide over large images; None: the whole image at once.
         device: see `crispseg.Predictor`.
@@ -79,6 +82,7 @@ class Refiner:
         *,
         steps: int | None = None,
         keep_thin_px: int | None = None,
+        keep_connected: bool = False,
         threshold: float | None = None,
         window_hw: tuple[int, int] | None = None,
         device: torch.device | str | None = None,
@@ -93,6 +97,7 @@ class Refiner:
             raise ConfigError(f"threshold is {threshold}; above 0 and below 1 expected")
         self.steps = steps
         self.keep_thin_px = keep_thin_px or _KEEP_THIN_PX
+        self.keep_connected = keep_connected
         self.threshold = _THRESHOLD if threshold is None else threshold
         self.max_pixels = max_pixels
         self.method: str | None = None
@@ -152,7 +157,11 @@ class Refiner:
             directions = self.directions(picture, whole)
             arrived = walk(directions, steps, _labels_of(whole) if self.sees_mask else None)
             refined = whole.reshape(*whole.shape[:-2], -1)[..., arrived]
-        return refined if self.keep_thin_px == 1 else np.where(_thin(whole, self.keep_thin_px), whole, refined)
+        if self.keep_thin_px > 1:
+            refined = np.where(_thin(whole, self.keep_thin_px), whole, refined)
+        if self.keep_connected:
+            refined = np.where(parting_changes(_labels_of(whole), _labels_of(refined)), whole, refined)
+        return refined
 
     def directions(self, image: UInt8, mask: Mask | None = None) -> UInt8:
         """What the network says of an image: (H, W) uint8, indices into `crispseg.ops.directions.STEPS`.
