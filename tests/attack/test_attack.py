@@ -217,6 +217,23 @@ def test_checkpoints(attack, world, tmp_path, kind, _):
         attack.run(["convert", path, "--out", tmp_path / "out"], ["mutated"])
 
 
+def test_networks_of_a_loss(attack, world, tmp_path):
+    """Mutated in their head, for most of the file is numbers; what is still sound is trained with, for a step."""
+    from crispseg.losses import InverseTransformation, save_inverse_form
+
+    path = tmp_path / "mutated.safetensors"
+    save_inverse_form(InverseTransformation(), path)
+    whole = path.read_bytes()
+    head = 8 + int.from_bytes(whole[:8], "little") + 64
+    for number in range(25):
+        path.write_bytes(hostile.mutated(whole[:head], attack.rng) + whole[head:])
+        changes = ["train.max_steps=1", "loss.inverse_form_weight=1", f"loss.inverse_form_network={path}"]
+        command = ["fit", world.recipe, "--out", tmp_path / str(number)]
+        for change in changes:
+            command += ["--set", change]
+        attack.run(command, ["mutated"])
+
+
 @pytest.mark.parametrize("_", ROUNDS)
 def test_cards(attack, world, tmp_path, _):
     card = json.loads((world.model / "card.json").read_text())
