@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,20 +96,20 @@ class Comparison:
 
     def mean_iou_at_distance(self) -> dict[str, dict[float, float]]:
         """By run and crop factor: mean IoU inside the crop; empty where not all runs have the same crops."""
-        values: dict[str, dict[float, float]] = {}
-        for entry in self.differences:
-            if entry.crop_factor_px is not None and entry.class_name is None:
-                for run, share in ((self.runs[0], entry.first), (entry.run, entry.value)):
-                    values.setdefault(run, {})[entry.crop_factor_px] = share
-        return values
+        return self._means(lambda entry: entry.crop_factor_px)
 
     def mean_boundary_f(self) -> dict[str, dict[float, float]]:
         """By run and radius: mean boundary F; empty where it was not compared."""
+        return self._means(lambda entry: entry.radius_px)
+
+    def _means(self, place: Callable[[Difference], float | None]) -> dict[str, dict[float, float]]:
+        """By run and place: the means over classes of what has such a place."""
         values: dict[str, dict[float, float]] = {}
         for entry in self.differences:
-            if entry.radius_px is not None and entry.class_name is None:
+            at = place(entry)
+            if at is not None and entry.class_name is None:
                 for run, share in ((self.runs[0], entry.first), (entry.run, entry.value)):
-                    values.setdefault(run, {})[entry.radius_px] = share
+                    values.setdefault(run, {})[at] = share
         return values
 
     def note(self) -> str:
