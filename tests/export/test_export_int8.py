@@ -95,7 +95,7 @@ def test_layers_go_back_to_float(original):
     assert layers(whole, graph) == ["first", "second"]
 
     def result(model):
-        return onnx_session(model.SerializeToString(), "a test").run(None, {"images": images[0]})[0]
+        return onnx_session(onnxruntime, model.SerializeToString()).run(None, {"images": images[0]})[0]
 
     expected = result(graph)
     one, both = in_float(whole, graph, ["first"]), in_float(whole, graph, ["first", "second"])
@@ -110,7 +110,7 @@ def test_layers_go_back_to_float(original):
 def test_products_of_8_bits_are_added_without_overflow_on_every_processor(original):
     """Largest weights and pixels: where two products saturate 16 bits, the sum comes out a third too small."""
     helper = onnx.helper
-    options = onnx_session(original, "a test").get_session_options()
+    options = onnx_session(onnxruntime, original).get_session_options()
     assert options.get_session_config_entry("session.x64quantprecision") == "1"
     weights = helper.make_tensor("weights", onnx.TensorProto.INT8, (1, 4, 1, 1), [127] * 4)
     scales = [
@@ -134,7 +134,7 @@ def test_products_of_8_bits_are_added_without_overflow_on_every_processor(origin
     constants += [weights, helper.make_tensor("large", onnx.TensorProto.FLOAT, (), [600.0])]
     graph = helper.make_graph(nodes, "sum", [images], [y], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    found = onnx_session(model.SerializeToString(), "a test").run(
+    found = onnx_session(onnxruntime, model.SerializeToString()).run(
         None, {"images": np.full((1, 4, 8, 8), 255, np.float32)}
     )
     assert found[0] == pytest.approx(4 * 127 * 255, rel=0.01)

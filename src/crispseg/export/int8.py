@@ -237,12 +237,13 @@ def _ranked(
     whole: Any, graph: Any, names: Sequence[str], reference: ExportedModel, images: Sequence[Floats]
 ) -> list[str]:
     """Layers, first the one that leaves the smallest error when it alone is taken back to float."""
+    runtime = needed("onnxruntime", "onnx", "comparing layers")
     tried = [_part(image, _sides(image, lambda side: min(side, _RANKED_SIDE))) for image in images[:_RANKED_ON]]
     expected = [reference(image) for image in tried]
 
     def error_without(name: str) -> float:
         text = in_float(whole, graph, [name]).SerializeToString()
-        session = onnx_session(text, "comparing layers")
+        session = onnx_session(runtime, text)
         return sum(
             _error(dict(zip(ours, session.run(None, {"images": image}), strict=True)), ours)
             for image, ours in zip(tried, expected, strict=True)

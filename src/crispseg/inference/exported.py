@@ -168,7 +168,7 @@ def _softmax(logits: Floats) -> Floats:
     return shares
 
 
-def onnx_session(model: Path | bytes, purpose: str) -> Any:
+def onnx_session(runtime: Any, model: Path | bytes) -> Any:
     """Open a file or graph in ONNX Runtime, on the CPU.
 
     Processors with AVX2 or AVX-512 and without VNNI add products of 8 bits in 16 and saturate:
@@ -176,19 +176,18 @@ def onnx_session(model: Path | bytes, purpose: str) -> Any:
     for its exact kernels, which are slower; on all others the same request changes nothing.
 
     Args:
+        runtime: the package ``onnxruntime``.
         model: a file's path, or what it holds.
-        purpose: what ONNX Runtime is needed for, in the error when it is not installed.
     """
-    runtime = needed("onnxruntime", "onnx", purpose)
     options = runtime.SessionOptions()
     options.add_session_config_entry("session.x64quantprecision", "1")
     return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _open_onnx(path: Path) -> tuple[str | None, _Run]:
-    needed("onnxruntime", "onnx", f"running {path}")
+    runtime = needed("onnxruntime", "onnx", f"running {path}")
     try:
-        session = onnx_session(path, f"running {path}")
+        session = onnx_session(runtime, path)
     except Exception as error:  # ONNX Runtime's own classes, one for each reason
         raise _broken(path, error) from error
     text = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
