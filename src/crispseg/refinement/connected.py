@@ -40,15 +40,14 @@ def parting_changes(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> Bools:
     looked_at = {}
     for label in np.unique((before[changed], after[changed])):
         looked_at[label] = before == label, _numbered(before == label)[0]
-    while looked_at:
+    while True:
         now = np.where(stay, before, after)
         found = [_too_much(own, parts, now == label, changed & ~stay) for label, (own, parts) in looked_at.items()]
-        if not any(pixels is not None for pixels in found):
-            break
-        for pixels in found:  # another label may have gained these pixels, so all are looked at again
-            if pixels is not None:
-                stay |= pixels
-    return stay
+        too_much = [pixels for pixels in found if pixels is not None]
+        if not too_much:
+            return stay
+        for pixels in too_much:  # another label may have gained these pixels, so all are looked at again
+            stay |= pixels
 
 
 def _too_much(own: Bools, parts: npt.NDArray[np.int32], now: Bools, changed: Bools) -> Bools | None:
