@@ -96,15 +96,13 @@ class Refiner:
         if threshold is not None and not 0 < threshold < 1:
             raise ConfigError(f"threshold is {threshold}; above 0 and below 1 expected")
         self.steps = steps
-        self.keep_thin_px = keep_thin_px or _KEEP_THIN_PX
         self.keep_connected = keep_connected
         self.threshold = _THRESHOLD if threshold is None else threshold
         self.max_pixels = max_pixels
-        self.method: str | None = None
+        self.method = model if isinstance(model, str) and model in METHODS else None
+        self.keep_thin_px = keep_thin_px or (_KEEP_THIN_PX_OF_METHODS if self.method else _KEEP_THIN_PX)
         self.predictor: Predictor | None = None
-        if isinstance(model, str) and model in METHODS:
-            self.method = model
-            self.keep_thin_px = keep_thin_px or _KEEP_THIN_PX_OF_METHODS
+        if self.method is not None:
             return
         if isinstance(model, str) and not os.path.exists(model):
             raise ConfigError(f"no refiner {model!r}: {nearest_name(model, METHODS)}; or give a network")
@@ -149,18 +147,18 @@ class Refiner:
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or picture.size == 0:
             raise DataError(f"image is {picture.dtype} {picture.shape}; uint8 (H, W, 3) RGB expected")
         whole = enlarged(mask, picture.shape[:2])
+        labels = _labels_of(whole)
         steps = self.steps or (_STEPS_IN_PLACE if whole is mask and self.predictor is not None else _STEPS)
         if self.predictor is None:
             assert self.method is not None
             refined = np.asarray(METHODS[self.method](picture, whole, steps))
         else:
-            directions = self.directions(picture, whole)
-            arrived = walk(directions, steps, _labels_of(whole) if self.sees_mask else None)
+            arrived = walk(self.directions(picture, labels), steps, labels if self.sees_mask else None)
             refined = whole.reshape(*whole.shape[:-2], -1)[..., arrived]
         if self.keep_thin_px > 1:
-            refined = np.where(_thin(whole, self.keep_thin_px), whole, refined)
+            refined = np.where(_thin(labels, self.keep_thin_px), whole, refined)
         if self.keep_connected:
-            refined = np.where(parting_changes(_labels_of(whole), _labels_of(refined)), whole, refined)
+            refined = np.where(parting_changes(labels, _labels_of(refined)), whole, refined)
         return refined
 
     def directions(self, image: UInt8, mask: Mask | None = None) -> UInt8:
@@ -236,9 +234,8 @@ def enlarged(mask: Mask, size_hw: tuple[int, int]) -> Mask:
     return np.asarray(values[winner])
 
 
-def _thin(mask: Mask, width_px: int) -> npt.NDArray[np.bool_]:
+def _thin(labels: Mask, width_px: int) -> npt.NDArray[np.bool_]:
     """Where no square of so many pixels that has one label covers a pixel, (H, W); the frame cuts squares."""
-    labels = _labels_of(mask)
     codes = labels  # OpenCV compares bytes and floats
     if labels.dtype != np.uint8:
         codes = np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.float32)
