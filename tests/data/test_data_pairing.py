@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from crispseg.data.pairing import pair_files
+from crispseg.bulk.outputs import OUTPUTS
+from crispseg.bulk.scenes import SCENE_MAPS
+from crispseg.data.pairing import pair_files, pair_with_images
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -59,10 +61,17 @@ def test_of_several_label_files_the_one_of_the_encoding_is_taken(encoding: str, 
     assert problems == []
 
 
-def test_what_crispseg_segment_writes_pairs(tmp_path: Path):
-    written = [f"{stem}_{kind}.png" for stem in ("a", "east/b") for kind in ("labels", "overlay", "boundaries")]
+@pytest.mark.parametrize("outputs", [OUTPUTS, SCENE_MAPS], ids=["images", "scenes"])
+def test_of_all_that_crispseg_segment_writes_the_labels_pair(outputs, tmp_path: Path):
+    """Whatever it writes beside them: each output's ending has to be known here."""
+    labels = next(output.ending for output in outputs if output.name == "labels")
+    written = [f"{stem}{output.ending}" for stem in ("a", "east/b") for output in outputs]
     named, problems = pairs_of(tmp_path, written, ["a.png", "east/b.png"])
-    assert named == {"a": ("a_labels.png", "a.png"), "east/b": ("east/b_labels.png", "east/b.png")}
+    assert named == {"a": (f"a{labels}", "a.png"), "east/b": (f"east/b{labels}", "east/b.png")}
+    assert problems == []
+    masks, photos = tmp_path / "ours", touch(tmp_path / "photos", "a.jpg", "east/b.jpg")
+    found, problems = pair_with_images(masks, photos, sorted(photos.rglob("*.jpg")))
+    assert [mask.relative_to(masks).as_posix() for _, mask, _ in found] == [f"a{labels}", f"east/b{labels}"]
     assert problems == []
 
 

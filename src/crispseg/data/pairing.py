@@ -30,8 +30,10 @@ _KINDS: dict[str, str] = {
     "_color": "colours",
     "_instanceIds": "instances",
     "_instanceTrainIds": "instances",
-    "_overlay": "picture",  # these two stand beside the labels that `crispseg segment` writes
+    "_overlay": "picture",  # these stand beside the labels that `crispseg segment` writes
+    "_mask_boundaries": "picture",
     "_boundaries": "picture",
+    "_confidence": "picture",
 }
 
 
