@@ -81,6 +81,35 @@ def test_a_file_is_not_replaced_by_a_folder(tmp_path):
     assert (tmp_path / "model").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "folder", "folder/.."])
+def test_a_folder_is_not_replaced_by_a_file(name, tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(IsADirectoryError), atomic_write(name):
+        pytest.fail("the work is not begun")
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "below/..", "../here", "whole"])
+def test_the_working_folder_can_be_written_into_and_stays(name, tmp_path, monkeypatch):
+    below = tmp_path / "here" / "below"
+    below.mkdir(parents=True)
+    target = tmp_path / "here"
+    monkeypatch.chdir(below if name == ".." else target)
+    (target / "mine.txt").write_text("mine")
+    with atomic_folder(target if name == "whole" else name) as temporary:
+        (temporary / "new.txt").write_text("new")
+    assert (target / "new.txt").read_text() == "new"
+    assert (target / "mine.txt").read_text() == "mine"
+    assert os.path.samefile(os.curdir, below if name == ".." else target)
+    assert os.listdir(tmp_path) == ["here"]
+
+
+def test_nothing_stands_beside_the_root():
+    with pytest.raises(PermissionError), atomic_folder("/"):
+        pytest.fail("the work is not begun")
+
+
 @pytest.mark.parametrize("can_exchange", [True, False])
 def test_a_folder_is_there_whole_at_every_moment(tmp_path, monkeypatch, can_exchange):
     """As a process sees it that is killed before any of the calls which change names."""

@@ -64,6 +64,9 @@ def atomic_write(path: str | os.PathLike[str], *, lasting: bool = True) -> Itera
     Yields:
         The temporary path to write to; it has the same suffix, which many writers go by.
 
+    Raises:
+        IsADirectoryError: if `path` is a folder.
+
     Example:
         >>> import tempfile
         >>> target = Path(tempfile.mkdtemp()) / "notes" / "scores.txt"
@@ -73,6 +76,8 @@ def atomic_write(path: str | os.PathLike[str], *, lasting: bool = True) -> Itera
         ('0.61', ['scores.txt'])
     """
     target = Path(path)
+    if target.is_dir():  # said before the work, and '.' and '/' have no name to put another beside
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _name_beside(target)
     try:
@@ -92,7 +97,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     A folder that exists already is replaced, but what it holds beside the new entries stays: a user who names a folder
     of their own by mistake loses nothing but entries of the same names. At every moment one of the two is there whole;
-    where the system cannot exchange two names in one step, file by file.
+    file by file, where the system cannot exchange two names in one step or the process works in the folder.
 
     Args:
         path: of the folder to be; missing parent folders are made.
@@ -102,10 +107,15 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises:
         NotADirectoryError: if `path` is a file.
+        PermissionError: if it is the root of all folders, which nothing can stand beside.
     """
     target = Path(path)
     if target.exists() and not target.is_dir():
         raise NotADirectoryError(f"{target} is a file; name a folder that does not exist yet, or an existing one")
+    if target.name in ("", ".."):  # "." and its like: their names are those that their own folders give them
+        target = target.resolve()
+        if not target.name:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target.parent, of=target)
     temporary = _name_beside(target)
@@ -159,13 +169,24 @@ def _put_folder_in_place(temporary: Path, target: Path) -> None:
         os.replace(temporary, target)
         return
     _keep_others(target, temporary)
-    if _exchange(temporary, target):
+    if not _is_stood_in(target) and _exchange(temporary, target):
         return  # `temporary` names the old folder now, and is removed
     for entry in sorted(temporary.rglob("*")):
         if not entry.is_dir():
             place = target / entry.relative_to(temporary)
             place.parent.mkdir(parents=True, exist_ok=True)
             os.replace(entry, place)
+
+
+def _is_stood_in(folder: Path) -> bool:
+    """Whether this process, and so most likely a user's shell, works in the folder or below it.
+
+    An exchange would leave them in the old one, which is removed.
+    """
+    try:
+        return Path.cwd().is_relative_to(folder.resolve())
+    except OSError:  # the working folder is gone
+        return False
 
 
 def _keep_others(old: Path, new: Path) -> None:
