@@ -168,9 +168,10 @@ def _put_folder_in_place(temporary: Path, target: Path) -> None:
     if not target.exists():
         os.replace(temporary, target)
         return
-    _keep_others(target, temporary)
-    if not _is_stood_in(target) and _exchange(temporary, target):
-        return  # `temporary` names the old folder now, and is removed
+    if not _is_stood_in(target):
+        _keep_others(target, temporary)
+        if _exchange(temporary, target):
+            return  # `temporary` names the old folder now, and is removed
     for entry in sorted(temporary.rglob("*")):
         if not entry.is_dir():
             place = target / entry.relative_to(temporary)
