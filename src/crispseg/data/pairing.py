@@ -31,7 +31,7 @@ _KINDS: dict[str, str] = {
     "_instanceIds": "instances",
     "_instanceTrainIds": "instances",
     "_overlay": "picture",  # these stand beside the labels that `crispseg segment` writes
-    "_mask_boundaries": "picture",
+    "_mask_boundaries": "picture",  # before `_boundaries`, with which it ends
     "_boundaries": "picture",
     "_confidence": "picture",
 }

@@ -37,7 +37,7 @@ def by_onnxruntime(path: Path, images: Sequence[Floats]) -> Any:
     onnx = needed("onnx", "onnx", "quantising")
     tools = needed("onnxruntime.quantization", "onnx", "quantising")
 
-    class Reader(tools.CalibrationDataReader):  # type: ignore[misc, name-defined]
+    class Reader(tools.CalibrationDataReader):  # type: ignore[misc, name-defined] # imported late, by name
         def __init__(self) -> None:
             self._images: Iterator[Floats] = iter(images)
 

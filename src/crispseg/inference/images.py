@@ -113,7 +113,7 @@ def to_input(image: AnyImage, max_pixels: int, reading: Reading = AS_SHOWN) -> I
     if isinstance(image, bytes | bytearray | memoryview):
         image = ImageBytes(bytes(image))
     elif callable(getattr(image, "read", None)):  # a file object, wherever it stands
-        image = ImageBytes(image.read(), str(getattr(image, "name", "the image")))  # type: ignore[union-attr]
+        image = ImageBytes(image.read(), str(getattr(image, "name", "the image")))  # type: ignore[union-attr] # by the line above
     if isinstance(image, Image.Image | ImageBytes) and reading != AS_SHOWN:
         raise DataError(
             "an image of Pillow, or a file's content, is read as viewers show it, and the model was trained on other "
