@@ -1,6 +1,7 @@
 """For every test and doctest: one thread a process (the processes are pytest-xdist's), no network, a cache apart."""
 
 import os
+import random
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["XDG_CACHE_HOME"] = os.path.join(
     tempfile.gettempdir(), f"crispseg-tests-cache-{getattr(os, 'getuid', int)()}"
 )
+
+# One seed for all processes of a run, which inherit it, so that the summary can name it even where a process died.
+os.environ.setdefault("CRISPSEG_ATTACK_SEED", str(random.SystemRandom().randrange(10**6)))
 
 # Shared machines are slow now and then; that is no failure. Examples are the same in every run.
 settings.register_profile("crispseg", deadline=None, derandomize=True)
@@ -51,4 +55,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             for name, value in report.user_properties:
                 sums[name] = sums.get(name, 0) + value
     if sums["cases"]:
-        terminalreporter.write_line(f"attack: {sums['cases']} cases, {sums['refused']} refused")
+        seed = os.environ["CRISPSEG_ATTACK_SEED"]
+        counted = f"{sums['cases']} cases, {sums['refused']} refused"
+        terminalreporter.write_line(f"attack: {counted}, CRISPSEG_ATTACK_SEED={seed}")

@@ -1,7 +1,7 @@
 """Hostile and odd content, through the real command line: done, or one line and exit status 2; never a traceback.
 
-``pytest -m attack`` draws other cases each time and prints the seed of those that broke a promise; to have them again,
-set ``CRISPSEG_ATTACK_SEED``.
+``pytest -m attack`` draws other cases each time and prints their seed; to have them again, set
+``CRISPSEG_ATTACK_SEED``.
 """
 
 import json
@@ -118,9 +118,14 @@ def test_changes_of_recipes(attack, world, _):
 @pytest.mark.parametrize("_", ROUNDS)
 def test_changes_of_a_training(attack, world, tmp_path, _):
     """What is sound is trained, for a step."""
-    too_large = ("data.crop_hw", "data.toy_size_hw", "train.epochs", "train.max_steps")
+    too_large = {"data.crop_hw", "data.toy_size_hw", "train.epochs", "train.max_steps"}
+    # Lightning starts the other processes with this one's command line, which here is pytest's, and ends this one when
+    # they end. What is refused of these keys is tested in tests/train, what is done in `test_several_processes` below.
+    several = {"train.devices", "train.nodes"}
     keys = [
-        key for key in every_key() if key.startswith(("train.", "evaluate.", "data.", "loss.")) and key not in too_large
+        key
+        for key in every_key()
+        if key.startswith(("train.", "evaluate.", "data.", "loss.")) and key not in too_large | several
     ]
     for number in range(12):
         value = attack.rng.choice([hostile.odd_value(attack.rng), "1", "2", "3", "0.5", "0.999", "1e-6"])
@@ -136,6 +141,17 @@ def test_changes_of_a_training(attack, world, tmp_path, _):
             change,
         ]
         attack.run(arguments, exits=(0, 1, 2))
+
+
+@pytest.mark.parametrize("key", ["train.devices", "train.nodes"])
+def test_several_processes(attack, world, tmp_path, key):
+    """As above, by a command of its own."""
+    values = [hostile.odd_value(attack.rng), hostile.odd_value(attack.rng), "2", "9"]
+    for number, value in enumerate(values):
+        value = value.replace("\0", "")  # which no command line can hold
+        out = tmp_path / str(number)
+        command = ["fit", world.recipe, "--out", out, "--set", "train.max_steps=1", "--set", f"{key}={value}"]
+        attack.run_apart(command)
 
 
 OPTIONS = {
