@@ -293,5 +293,21 @@ def test_half_an_environment_of_torchrun_is_named(tiny, tmp_path, monkeypatch, s
         fit(tiny(), tmp_path / "run", progress=False)
 
 
+def test_more_machines_than_this_one_are_not_waited_for_where_nothing_names_them(tiny, tmp_path, monkeypatch):
+    for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "GROUP_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match=r"train\.nodes is 2, .*torchrun.* MASTER_ADDR, MASTER_PORT, NODE_RANK"):
+        fit(tiny("train.nodes=2"), tmp_path / "run", progress=False)
+    monkeypatch.setenv("MASTER_ADDR", "node0")
+    monkeypatch.setenv("GROUP_RANK", "1")
+    with pytest.raises(ConfigError, match="or set MASTER_PORT on each"):
+        fit(tiny("train.nodes=2"), tmp_path / "run", progress=False)
+
+
+def test_a_cpu_is_not_flooded_with_processes(tiny, tmp_path):
+    with pytest.raises(ConfigError, match=r"train\.devices is 1000, processes on a CPU, which has \d+ cores"):
+        fit(tiny("train.devices=1000", "train.accelerator=cpu"), tmp_path / "run", progress=False)
+
+
 def test_a_line_of_the_log_that_is_none_is_of_no_epoch():
     assert [_epoch_of(line) for line in ('{"epoch": 3}', '{"epoch"', "[" * 100_000, "[]")] == [3, 0, 0, 0]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import lightning.pytorch as L
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.strategies import ModelParallelStrategy
@@ -79,12 +80,35 @@ def build_trainer(recipe: Recipe, folder: Path, callbacks: list[Callback], log_e
         ) from error
     # Lightning's handlers would stop a run in the middle of accumulation; StopSignals hears all that they would hear.
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    _require_company(trainer)
     return trainer
+
+
+def _require_company(trainer: L.Trainer) -> None:
+    """Refuse to wait, half an hour and in silence, for machines that nobody told this one about."""
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if trainer.num_nodes == 1 or not isinstance(environment, LightningEnvironment):
+        return  # alone, or torchrun or a job scheduler tells who the others are
+    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if not {"NODE_RANK", "GROUP_RANK"} & os.environ.keys():
+        missing.append("NODE_RANK")
+    if missing:
+        raise ConfigError(
+            f"train.nodes is {trainer.num_nodes}, but nothing says where the other machines are; start the run by "
+            f"torchrun on each of them, which needs no train.nodes, or set {', '.join(missing)} on each"
+        )
 
 
 def _devices_and_nodes(values: TrainConfig) -> tuple[int | Literal["auto"], int]:
     """As the recipe says, or as torchrun has started processes."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
+        # Two on one core are how several processes are tried out; Lightning would start any number.
+        most = max(2, os.cpu_count() or 1)
+        if values.devices != "auto" and not uses_gpu(values) and values.devices > most:
+            raise ConfigError(
+                f"train.devices is {values.devices}, processes on a CPU, which has {os.cpu_count()} cores here; set "
+                f"train.devices to {most} or fewer"
+            )
         return values.devices, values.nodes
     texts = {name: os.environ.get(name, "") for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE", "RANK", "LOCAL_RANK")}
     numbers = {name: number for name, text in texts.items() if (number := parse_whole(text)) is not None}
