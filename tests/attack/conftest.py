@@ -165,8 +165,9 @@ class alarm:  # reads as a statement
 
 
 @pytest.fixture
-def attack(request, record_property):
-    """Cases of one test; all that broke the promise is said at its end."""
+def attack(request, record_property, tmp_path, monkeypatch):
+    """Cases of one test, in a folder of its own, where odd names may be made; all that broke the promise is said."""
+    monkeypatch.chdir(tmp_path)
     made = Attack(SEED, random.Random(f"{SEED} {request.node.name}"))
     yield made
     record_property("cases", made.cases)

@@ -186,8 +186,7 @@ def taken_port():
 
 
 @pytest.mark.parametrize("command", OPTIONS)
-def test_options(attack, world, tmp_path, command, taken_port, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_options(attack, world, tmp_path, command, taken_port):
     sound = {
         "segment": ["segment", world.model, world.data / "images/val", "--out", "out"],
         "serve": ["serve", world.model, "--port", taken_port],
@@ -273,8 +272,7 @@ def test_journals(attack, world, tmp_path, _):
         attack.run(["compare", world.runs[0], folder, "--resamples", "20"], ["run", "images"])
 
 
-def test_folders(attack, world, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_folders(attack, world, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
     (tmp_path / "loop").symlink_to("loop")
