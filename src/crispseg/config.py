@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 __all__ = [
     "MASK_BANDS",
+    "MAX_CLASS_BIAS",
     "MAX_SCALE",
     "DataConfig",
     "EvaluateConfig",
@@ -28,6 +29,9 @@ __all__ = [
 
 MAX_SCALE = 16
 """The largest scale at which an image is looked at, relative to its own: 256 times the pixels."""
+
+MAX_CLASS_BIAS = 20
+"""The most that is added to the logarithm of a class's probability, or taken from it: a factor of 5·10⁸."""
 
 MASK_BANDS = 3
 """How many bands behind red, green and blue tell a network of a mask: those of `crispseg.ops.directions.mask_bands`."""
@@ -244,6 +248,8 @@ class EvaluateConfig(_Values):
     scales: Annotated[tuple[Annotated[float, Field(gt=0, le=MAX_SCALE)], ...], Field(min_length=1)] = (1.0,)
     flip: bool = False
     window_hw: tuple[PositiveInt, PositiveInt] | None = None
+    # by class name, added to the logarithm of its probability before the most probable class is the label
+    class_bias: dict[str, Annotated[float, Field(ge=-MAX_CLASS_BIAS, le=MAX_CLASS_BIAS)]] = Field(default_factory=dict)
     scores: Annotated[tuple[str, ...], Field(min_length=1)] | None = None  # which scores; None: all that there are
     absent: Literal["skip", "one"] = "skip"  # boundary F of classes that an image lacks; one: 1, as in the papers' code
 

@@ -155,7 +155,17 @@ def test_several_processes(attack, world, tmp_path, key):
 
 
 OPTIONS = {
-    "segment": ["--scales", "--window", "--max-pixels", "--device", "--only", "--shard", "--polygons", "--simplify"],
+    "segment": [
+        "--scales",
+        "--class-bias",
+        "--window",
+        "--max-pixels",
+        "--device",
+        "--only",
+        "--shard",
+        "--polygons",
+        "--simplify",
+    ],
     "serve": ["--host", "--max-bytes", "--max-pixels", "--batch-size", "--window", "--device"],
     "explain": ["--only", "--width", "--edge-threshold", "--crop-factors", "--labels", "--encoding", "--beside"],
     "describe": ["--size", "--classes", "--output-stride", "--backbone", "--context"],

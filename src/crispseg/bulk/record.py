@@ -61,6 +61,8 @@ def settings_of(predictor: Predictor) -> dict[str, Any]:
         "window": None if predictor.window_hw is None else list(predictor.window_hw),
         "overlap": predictor.overlap,
         "precision": predictor.precision,
+        # Named where there is one alone, so that folders of earlier versions stay known.
+        **({"class_bias": predictor.class_bias} if predictor.class_bias else {}),
     }
 
 

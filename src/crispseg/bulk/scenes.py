@@ -23,7 +23,7 @@ from crispseg.bulk.record import Record, settings_of, stamp_of
 from crispseg.bulk.run import Failure, Segmented, shard_of
 from crispseg.errors import ConfigError, DataError
 from crispseg.inference import Predictor
-from crispseg.inference.predictor import Rows
+from crispseg.inference.prediction import Rows
 from crispseg.io import atomic_write, read_label_ids, write_png
 from crispseg.io.files import remove_leftovers
 from crispseg.labels import IGNORE_INDEX, LabelSpace

@@ -172,6 +172,7 @@ def _of_model(
         scales=options.scales,
         flip=options.flip,
         window_hw=options.window_hw,
+        class_bias=options.class_bias,
         precision=computing.precision,
         compile=computing.compile,
     )
@@ -185,6 +186,7 @@ def _of_model(
         "flip": options.flip,
         "window_hw": options.window_hw,
         "precision": predictor.precision,
+        **({"class_bias": options.class_bias} if options.class_bias else {}),  # so that earlier runs can go on
     }
     title = f"{model} on {recipe.data.own_split(split)} of {recipe.data.root or recipe.data.layout}"
     radii_px = radii_px or options.radii_px

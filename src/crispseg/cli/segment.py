@@ -16,7 +16,7 @@ from crispseg.stopping import StopSignals
 if TYPE_CHECKING:
     from crispseg.bulk import Segmented
 
-__all__ = ["parse_scales", "parse_shard", "segment"]
+__all__ = ["parse_class_bias", "parse_scales", "parse_shard", "segment"]
 
 
 def segment(
@@ -49,6 +49,14 @@ def segment(
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored image.")] = False,
     window: Annotated[
         tuple[int, int] | None, typer.Option(metavar="H W", help="Slide a window of this size over the image.")
+    ] = None,
+    class_bias: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLASS=B",
+            help="Add B to the logarithm of a class's probability, as in pole=0.5: found more often, and wrongly more "
+            "often; may be given often.",
+        ),
     ] = None,
     tiled: Annotated[
         bool,
@@ -97,7 +105,7 @@ def segment(
     from crispseg.inference import Predictor
     from crispseg.io import MAX_PIXELS
 
-    scale_values = parse_scales(scales)
+    scale_values, bias = parse_scales(scales), parse_class_bias(class_bias or ())
     options: dict[str, Any] = {"shard": None if shard is None else parse_shard(shard), "overwrite": overwrite}
 
     def make_predictor() -> Predictor:
@@ -107,6 +115,7 @@ def segment(
             flip=flip,
             window_hw=window or (SCENE_WINDOW_HW if tiled else None),
             max_pixels=max_pixels or MAX_PIXELS,
+            class_bias=bias,
             precision=precision,
             compile=compile,
         )
@@ -269,3 +278,28 @@ def parse_scales(text: str) -> tuple[float, ...]:
             "as in 0.75,1.0,1.25"
         )
     return scales
+
+
+def parse_class_bias(texts: Sequence[str]) -> dict[str, float]:
+    """Read ``["pole=0.5"]``.
+
+    Raises:
+        ConfigError: unless each is a name, an equals sign and a number, and no name comes twice.
+
+    Example:
+        >>> parse_class_bias(["pole=0.5", "traffic sign=-1"])
+        {'pole': 0.5, 'traffic sign': -1.0}
+    """
+    found: dict[str, float] = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            bias = float(number)
+        except ValueError:
+            bias = None
+        if bias is None or not name:
+            raise ConfigError(f"--class-bias {text:.100}: CLASS=B expected, B a number, as in pole=0.5")
+        if name in found:
+            raise ConfigError(f"--class-bias {name:.100} is given twice; give it once")
+        found[name] = bias
+    return found

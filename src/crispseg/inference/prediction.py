@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ from crispseg.notebooks import html_legend, html_text
 from crispseg.pictures.colour import Picture, blend, colourise
 from crispseg.pictures.files import to_data_uri, to_png_bytes
 
-__all__ = ["Prediction"]
+__all__ = ["Prediction", "Rows"]
 
 _NOTEBOOK_SIDE_PX = 640  # a notebook keeps what it shows
 
@@ -184,3 +185,21 @@ class Prediction:
         if raw.size and raw.max() > IGNORE_INDEX:
             return encode_png(raw)
         return encode_png(raw.astype(np.uint8), self.label_space.palette_in_files())
+
+
+class Rows(NamedTuple):
+    """Finished rows of one segmented image, as its `Prediction` will hold them.
+
+    Attributes:
+        top: where they begin in the image.
+        labels: (h, W) uint8.
+        confidence: (h, W) float32.
+        boundary_probability: (h, W) float32; None if the model has no boundary branch.
+        probability: (K, h, W) float32; None unless the predictor was asked to keep it.
+    """
+
+    top: int
+    labels: npt.NDArray[np.uint8]
+    confidence: npt.NDArray[np.float32]
+    boundary_probability: npt.NDArray[np.float32] | None = None
+    probability: npt.NDArray[np.float32] | None = None

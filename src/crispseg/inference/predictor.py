@@ -6,19 +6,19 @@ PyTorch is imported with a network of it: exported files run where it is not ins
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from crispseg.config import MAX_SCALE
 from crispseg.errors import ConfigError, DataError, WeightsError
 from crispseg.inference.backends import backend_of
+from crispseg.inference.class_bias import class_factors, favoured
 from crispseg.inference.exported import ExportedModel, is_exported
 from crispseg.inference.images import AnyImage, AnyPixels, InputImage, reading_of, to_input
 from crispseg.inference.looks import Looks, Read
-from crispseg.inference.prediction import Prediction
+from crispseg.inference.prediction import Prediction, Rows
 from crispseg.io.bands import Reading
 from crispseg.io.opening import MAX_PIXELS
 from crispseg.labels import LabelSpace
@@ -31,25 +31,7 @@ if TYPE_CHECKING:
 
     from crispseg.types import SegmentationOutput
 
-__all__ = ["Predictor", "Rows"]
-
-
-class Rows(NamedTuple):
-    """Finished rows of one segmented image, as its `Prediction` will hold them.
-
-    Attributes:
-        top: where they begin in the image.
-        labels: (h, W) uint8.
-        confidence: (h, W) float32.
-        boundary_probability: (h, W) float32; None if the model has no boundary branch.
-        probability: (K, h, W) float32; None unless the predictor was asked to keep it.
-    """
-
-    top: int
-    labels: npt.NDArray[np.uint8]
-    confidence: npt.NDArray[np.float32]
-    boundary_probability: npt.NDArray[np.float32] | None = None
-    probability: npt.NDArray[np.float32] | None = None
+__all__ = ["Predictor"]
 
 
 class Predictor:
@@ -70,6 +52,9 @@ class Predictor:
         device: where to run; a module is moved there. None: where the model is.
         keep_probability: whether predictions hold the probability of every class, K float32 per pixel.
         max_pixels: of an image file; larger ones are refused.
+        class_bias: by class name, what is added to the logarithm of its probability: above 0 for classes to be found
+            more often, at the price of more false ones. Probabilities are those that follow, their sum is 1. For two
+            classes a threshold t is ln((1 − t) / t).
         precision: in which the network computes: ``"float32"``, ``"bfloat16"`` or ``"float16"``, the latter two by
             autocast with channels last in memory, on a private copy of the weights, made at the first image and again
             when they change; see docs/deploy.md. ``"auto"`` is bfloat16 where model and hardware gain by it: a module
@@ -107,6 +92,7 @@ class Predictor:
         *,
         keep_probability: bool = False,
         max_pixels: int = MAX_PIXELS,
+        class_bias: Mapping[str, float] | None = None,
         precision: str = "auto",
         compile: bool = False,
     ) -> None:
@@ -127,6 +113,8 @@ class Predictor:
         self.overlap = overlap
         self.keep_probability = keep_probability
         self.max_pixels = max_pixels
+        self.class_bias = dict(class_bias or {})
+        self._factors = class_factors(self.class_bias, self.label_space) if self.class_bias else None
         self._backend = backend_of(model, device, precision, compile)
 
     @property
@@ -350,19 +338,24 @@ class Predictor:
                 top, maps = next(finished, (0, None))
                 if maps is None:
                     return
-                labels, confidences = self._backend.decide(maps[0])  # (N, h, W) each
-            if maps[0].shape[1] != label_space.num_classes:
-                raise ConfigError(
-                    f"the model predicts {maps[0].shape[1]} classes, but the label table {label_space.name!r} has "
-                    f"{label_space.num_classes}; give the table that it was trained with"
-                )
+                if maps[0].shape[1] != label_space.num_classes:
+                    raise ConfigError(
+                        f"the model predicts {maps[0].shape[1]} classes, but the label table {label_space.name!r} has "
+                        f"{label_space.num_classes}; give the table that it was trained with"
+                    )
+                probabilities = self._favoured(maps[0])
+                labels, confidences = self._backend.decide(probabilities)  # (N, h, W) each
             if not np.isfinite(confidences).all():
                 raise WeightsError(
                     "the model's logits are not finite; its weights are broken, or it overflowed in 16 bits: "
                     "load it again, or run it in float32"
                 )
             boundaries = to_array(maps[1])[:, 0] if len(maps) > 1 else None
-            yield Rows(top, labels, confidences, boundaries, to_array(maps[0]) if self.keep_probability else None)
+            kept = to_array(probabilities) if self.keep_probability else None
+            yield Rows(top, labels, confidences, boundaries, kept)
+
+    def _favoured(self, probabilities: Any) -> Any:
+        return probabilities if self._factors is None else favoured(probabilities, self._factors)
 
     def predict_batch(self, images: Any) -> Any:
         """Class probabilities of images of one size.
@@ -387,7 +380,7 @@ class Predictor:
                 f"images are {images.dtype} {tuple(images.shape)}; floats (N, 3, H, W), none of them 0, expected"
             )
         with self._backend.ready():
-            return self._looks.probabilities(self._backend.batch([images]))[0]
+            return self._favoured(self._looks.probabilities(self._backend.batch([images]))[0])
 
 
 def _label_space_of(model: object) -> LabelSpace | None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ArrayLike", "to_array", "zeros_like"]
+__all__ = ["ArrayLike", "as_like", "to_array", "zeros_like"]
 
 ArrayLike: TypeAlias = "npt.NDArray[Any] | Tensor"
 """A NumPy array or a tensor on any device."""
@@ -23,6 +23,11 @@ def to_array(values: ArrayLike) -> npt.NDArray[Any]:
         array: npt.NDArray[Any] = (values.float() if values.is_floating_point() else values).cpu().numpy()
         return array
     return np.asarray(values)
+
+
+def as_like(array: npt.NDArray[Any], values: Any) -> Any:
+    """An array as what the values are: an array or a tensor, of their type and on their device."""
+    return values.new_tensor(array) if hasattr(values, "new_tensor") else array.astype(values.dtype, copy=False)
 
 
 def zeros_like(values: Any, shape: tuple[int, ...]) -> Any:

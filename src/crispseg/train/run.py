@@ -297,6 +297,7 @@ def _predictor(model: Segmenter, recipe: Recipe, device: torch.device | None = N
         scales=values.scales,
         flip=values.flip,
         window_hw=values.window_hw,
+        class_bias=values.class_bias,
         device=device,
         precision="float32",  # scores are evidence, the same on every machine
     )
@@ -335,4 +336,4 @@ def _measure_bands(model: Segmenter, train_set: SegmentationDataset, recipe: Rec
 
 def _scores_otherwise(config: EvaluateConfig) -> bool:
     """Whether the recipe scores in another way than validation during training."""
-    return config.flip or config.window_hw is not None or config.scales != (1.0,)
+    return config.flip or config.window_hw is not None or config.scales != (1.0,) or bool(config.class_bias)
