@@ -104,7 +104,8 @@ def _devices_and_nodes(values: TrainConfig) -> tuple[int | Literal["auto"], int]
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         # Two on one core are how several processes are tried out; Lightning would start any number.
         most = max(2, os.cpu_count() or 1)
-        if values.devices != "auto" and not uses_gpu(values) and values.devices > most:
+        on_cpu = values.accelerator in ("auto", "cpu") and not uses_gpu(values)
+        if on_cpu and values.devices != "auto" and values.devices > most:
             raise ConfigError(
                 f"train.devices is {values.devices}, processes on a CPU, which has {os.cpu_count()} cores here; set "
                 f"train.devices to {most} or fewer"
