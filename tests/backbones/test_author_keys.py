@@ -64,6 +64,8 @@ def test_a_file_with_the_authors_names_is_read(tmp_path):
     torch.save({**theirs, "_blocks.16._bn0.weight": torch.zeros(3)}, tmp_path / "more.pth")
     with pytest.raises(WeightsError, match=r"_blocks\.16\._bn0\.weight: unknown"):
         TimmBackbone("tf_efficientnet_lite0", 32, weights=tmp_path / "more.pth")
+    long = f"_blocks.{'9' * 5000}._bn0.weight"  # longer than Python takes for a number
+    assert long in timm_names({long: torch.zeros(3)}, state)
 
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "tf_efficientnet_lite2"])

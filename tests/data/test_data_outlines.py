@@ -406,6 +406,10 @@ class TestYolo:
             self.write(tmp_path, [line])
             with pytest.raises(DataError, match=message):
                 opened("yolo", tmp_path)[0].sample(0)
+        self.write(tmp_path, [], table=f"names: {{'{'9' * 900}': crack}}\n")  # no number of a class
+        with pytest.raises(DataError, match=r"data\.yaml: names is \{'999.*names by number, was expected"):
+            opened("yolo", tmp_path)
+        self.write(tmp_path, [])
         (tmp_path / "labels/train/a.txt").unlink()
         with pytest.raises(DataError, match="none of 2 images has a text file"):
             opened("yolo", tmp_path)
@@ -460,9 +464,20 @@ class TestVoc:
         with pytest.raises(DataError, match=r"for those of VOC itself set data\.labels: pascal_voc"):
             opened("voc", tmp_path / "mine")
 
-    def test_a_broken_labelmap(self, tmp_path):
+    @pytest.mark.parametrize("line", ["crack", "crack:1,2::", "crack:1,2,256::", f"crack:1,2,{'9' * 5000}::"])
+    def test_a_broken_labelmap(self, tmp_path, line):
         save_image(tmp_path / "JPEGImages/a.jpg")
         save_png(tmp_path / "SegmentationClass/a.png", np.zeros(HW, np.uint8))
-        (tmp_path / "labelmap.txt").write_text("crack\n")
-        with pytest.raises(ConfigError, match=r"line 1 is 'crack'; 'name:red,green,blue::' expected"):
+        (tmp_path / "labelmap.txt").write_text(line + "\n")
+        with pytest.raises(ConfigError, match=rf"line 1 is '{line[:80]}.*'name:red,green,blue::' expected"):
             opened("voc", tmp_path, "all")
+
+
+@pytest.mark.parametrize("row", ["1", "one, crack", f"{'9' * 5000}, crack"])
+def test_a_broken_classes_csv(tmp_path, row):
+    for name in ("train/a", "valid/b"):
+        save_image(tmp_path / f"{name}.jpg")
+        save_png(tmp_path / f"{name}_mask.png", np.zeros(HW, np.uint8))
+        (tmp_path / name).with_name("_classes.csv").write_text(f"Pixel Value, Class\n0, ground\n{row}\n")
+    with pytest.raises(ConfigError, match=r"_classes\.csv: \['.*a pixel value and a class expected"):
+        opened("folder", tmp_path)

@@ -99,6 +99,17 @@ def test_without_locks_of_the_system_the_file_counts(tmp_path, monkeypatch, host
         assert not path.exists()
 
 
-def test_a_file_that_is_no_lock_s_names_no_holder(tmp_path):
-    (tmp_path / ".lock").write_text("[" * 100_000)  # deeper than the interpreter's stack
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,  # deeper than the interpreter's stack
+        '{"host": "elsewhere", "process": 1, "since": 1e300}',
+        '{"host": "elsewhere", "process": 1, "since": NaN}',
+        '{"host": "elsewhere", "process": "' + "9" * 5000 + '", "since": 0}',
+        json.dumps({"host": socket.gethostname(), "process": 10**30, "since": 0}),
+    ],
+    ids=["deep", "late", "never", "long", "no process"],
+)
+def test_a_file_that_is_no_lock_s_names_no_holder(tmp_path, text):
+    (tmp_path / ".lock").write_text(text)
     assert locks._holder(tmp_path / ".lock") is None

@@ -26,7 +26,7 @@ _IN_BLOCK = {
 }
 # A block that does not expand has no first convolution and norm, and timm names the others by their place.
 _IN_FIRST_BLOCK = {**_IN_BLOCK, "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-_BLOCK_KEY = re.compile(r"_blocks\.(\d+)\.(_\w+)\.(\w+)")
+_BLOCK_KEY = re.compile(r"_blocks\.(\d{1,4})\.(_\w+)\.(\w+)")
 
 
 def timm_names(state: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:

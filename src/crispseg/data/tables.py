@@ -8,7 +8,7 @@ from pathlib import Path
 
 from crispseg.errors import ConfigError
 from crispseg.labels import IGNORE_INDEX, LabelClass, LabelSpace, label_space
-from crispseg.parsing import MAX_YAML_BYTES, TextError, read_text
+from crispseg.parsing import MAX_YAML_BYTES, TextError, parse_whole, read_text
 
 __all__ = ["BACKGROUND", "IGNORED", "TABLE_FILES", "is_background", "table_beside", "table_of_names", "voc_colour"]
 
@@ -87,13 +87,13 @@ def _labelmap(path: Path) -> LabelSpace:
         if not (said := rest.partition(":")[0]) and rest:
             classes.append(LabelClass(name.strip(), voc_colour(len(classes)), (len(classes),)))
             continue
-        values = said.split(",")
-        if len(values) != 3 or not all(value.strip().isdecimal() and int(value) <= 255 for value in values):
+        values = [parse_whole(value.strip()) for value in said.split(",")]
+        colour = tuple(value for value in values if value is not None and value <= 255)
+        if len(values) != 3 or len(colour) != 3:
             raise ConfigError(
                 f"{path}: line {number} is {line[:80]!r}; 'name:red,green,blue::' expected, as CVAT writes it"
             )
-        red, green, blue = (int(value) for value in values)
-        classes.append(LabelClass(name.strip(), (red, green, blue), (len(classes),)))
+        classes.append(LabelClass(name.strip(), colour, (len(classes),)))
     ignored = tuple(one for one in classes if one.name in (_VOID[1], IGNORED))
     if not any(one.colour == _VOID[0] for one in classes):
         ignored += (LabelClass(_VOID[1], _VOID[0], ()),)
@@ -106,10 +106,11 @@ def _csv(path: Path) -> LabelSpace:
     names: list[str] = []
     ids: list[int] = []
     for row in list(csv.reader(_lines(path), skipinitialspace=True))[1:]:
-        if len(row) < 2 or not row[0].strip().isdecimal():
-            raise ConfigError(f"{path}: {row} found, a pixel value and a class expected, as Roboflow writes it")
-        if int(row[0]) != IGNORE_INDEX:
-            ids.append(int(row[0]))
+        value = parse_whole(row[0].strip()) if len(row) > 1 else None
+        if value is None:
+            raise ConfigError(f"{path}: {row!s:.80} found, a pixel value and a class expected, as Roboflow writes it")
+        if value != IGNORE_INDEX:
+            ids.append(value)
             names.append(row[1].strip())
     return table_of_names(names, path.parent.name, ids)
 

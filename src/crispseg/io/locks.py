@@ -68,7 +68,7 @@ def is_alive(process: int) -> bool:
     """Whether a process of this host has not ended."""
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # a file says any number
         return False
     except OSError:  # somebody else's
         return True
@@ -127,9 +127,10 @@ def _holder(path: Path) -> str | None:
 
     try:
         found = parse_json(path.read_text(encoding="utf-8"))
-        host, process, since = str(found["host"]), int(found["process"]), float(found["since"])
-    except (OSError, ValueError, KeyError, TypeError):
+        host, process = str(found["host"]), int(found["process"])
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(found["since"])))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
     if host == socket.gethostname() and not is_alive(process):
         return None
-    return f"process {process} on {host} since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(since))}"
+    return f"process {process} on {host} since {since}"

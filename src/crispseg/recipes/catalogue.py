@@ -119,7 +119,7 @@ def _pattern(word: str) -> re.Pattern[str]:
 
 def _numbers_in_order(name: str) -> list[tuple[int, str]]:
     """``table10`` after ``table9``."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _markdown_table(folder: str, entries: Sequence[CatalogueEntry]) -> str:

@@ -16,7 +16,7 @@ from crispseg.data.records import Record, SampleSource
 from crispseg.data.shapes import ShapesSource, own_table, shapes_table, translated_ids
 from crispseg.errors import DataError
 from crispseg.labels import LabelSpace
-from crispseg.parsing import MAX_YAML_BYTES, TextError, parse_yaml, read_text
+from crispseg.parsing import MAX_YAML_BYTES, TextError, parse_whole, parse_yaml, read_text
 from crispseg.vectors.painting import Overlaps, Shape
 from crispseg.wording import some
 
@@ -79,7 +79,8 @@ def _names(values: Mapping[str, Any], path: Path) -> dict[int, str]:
     if isinstance(names, list):
         names = dict(enumerate(names))
     if isinstance(names, dict):
-        names = {int(key) if str(key).isdecimal() else key: name for key, name in names.items()}
+        numbers = {key: parse_whole(str(key)) for key in names}
+        names = {key if numbers[key] is None else numbers[key]: name for key, name in names.items()}
         if names and all(type(key) is int and isinstance(name, str | int) for key, name in names.items()):
             return {key: str(name) for key, name in names.items()}
     raise DataError(f"{path}: names is {names!r:.80}; a list of names, or names by number, was expected")
