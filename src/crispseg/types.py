@@ -144,6 +144,34 @@ class SegmentationOutput:
     auxiliary_logits: Tensor | None = None
     maps: dict[str, Tensor] = field(default_factory=dict)
 
+    def within(self, size_hw: tuple[int, int]) -> SegmentationOutput:
+        """What belongs to the upper left part of the image, where the rest was filled up (`crispseg.ops.cells`).
+
+        Args:
+            size_hw: of that part, in pixels. Of maps all cells stay that reach into it.
+        """
+        height, width = size_hw
+        whole_hw = self.logits.shape[-2:]
+        if tuple(whole_hw) == (height, width):
+            return self
+
+        def cut(maps: Tensor) -> Tensor:
+            rows, columns = (
+                -(-cells * size // whole) for cells, size, whole in zip(maps.shape[-2:], size_hw, whole_hw, strict=True)
+            )
+            return maps[..., :rows, :columns]
+
+        def cut_if(maps: Tensor | None) -> Tensor | None:
+            return None if maps is None else cut(maps)
+
+        return SegmentationOutput(
+            cut(self.logits),
+            cut_if(self.boundary_logits),
+            cut_if(self.body_logits),
+            cut_if(self.auxiliary_logits),
+            {name: cut(values) for name, values in self.maps.items()},
+        )
+
 
 # torch.export and torch.compile see through the output, so every model exports as it is.
 torch.export.register_dataclass(SegmentationOutput, serialized_type_name="crispseg.SegmentationOutput")

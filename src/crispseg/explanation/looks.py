@@ -167,11 +167,16 @@ class _Watched(nn.Module):
         self.noted = _Noted()
 
     def forward(self, images: Tensor) -> SegmentationOutput:
+        size_hw = (images.shape[-2], images.shape[-1])
+        images = self.model.filling.fill(images)
         head, features = self.model.head, self.model.features(images)
         with _kept_parts(head) if self._gates else nullcontext():
-            output: SegmentationOutput = head(features, images, with_maps=True)
+            output: SegmentationOutput = head(features, images, with_maps=True).within(size_hw)
             self.noted.maps = {name: values[0].float().cpu().numpy() for name, values in output.maps.items()}
-            self.noted.without = {name: self._without(gate, features, images) for name, gate in self._gates.items()}
+            self.noted.without = {
+                name: self._without(gate, features, images)[: size_hw[0], : size_hw[1]]
+                for name, gate in self._gates.items()
+            }
         return output
 
     def _without(self, gate: Gate, features: Features, images: Tensor) -> Ids:

@@ -108,7 +108,7 @@ def export_model(
             "so far; use the model folder"
         )
     chosen = chosen_outputs(model, outputs)
-    export_card = ExportCard(chosen, model.label_space, SMALLEST_SIDE, card or {})
+    export_card = ExportCard(chosen, model.label_space, SMALLEST_SIDE, card or {}, filling=model.filling)
     with _in_evaluation(model), tempfile.TemporaryDirectory(prefix="crispseg-export-") as folder:
         module = WithOutputs(model, chosen)
         whole = Path(folder) / f"model{'.onnx' if int8 else target.suffix.lower()}"

@@ -44,11 +44,13 @@ class Head(nn.Module):
         default_context: the context of the head's paper.
         extra_channels: width of the extra map that the head feeds its context; 0 for none.
         system: which of the systems' losses trains it; see `crispseg.losses.build_loss`.
+        cells_are_areas: whether maps are enlarged as areas; in released networks the centres of corner cells stay.
     """
 
     default_context: ClassVar[str] = "ppm"
     extra_channels: ClassVar[int] = 0
     system: ClassVar[str] = "segmentation"
+    cells_are_areas: ClassVar[bool] = True
 
     def __init__(
         self, info: FeaturesInfo, num_classes: int, context: Context, *, channels: int = 256, auxiliary: bool = False

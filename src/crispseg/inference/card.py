@@ -9,6 +9,7 @@ from typing import Any
 
 from crispseg.errors import ConfigError, WeightsError
 from crispseg.labels import LabelSpace
+from crispseg.ops.cells import Filling
 from crispseg.parsing import TextError, parse_json
 
 __all__ = ["CARD_KEY", "OUTPUTS", "ExportCard"]
@@ -21,6 +22,8 @@ OUTPUTS = ("logits", "probabilities", "labels", "boundaries")
 probabilities (N, 1, H, W)."""
 
 _FORMAT_VERSION = 1
+_AS_THEY_ARE = Filling()
+_MAX_STRIDE = 256  # of a map that anybody fills up for
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class ExportCard:
         smallest_side: in pixels; smaller images do not pass through the file.
         model: the card of the model folder: architecture, recipe, scores, licence, notes.
         quantised: how the file was made smaller and what that cost; empty if it was not.
+        filling: how images are filled up before they pass through the file, and what comes out is cut.
     """
 
     outputs: tuple[str, ...]
@@ -40,6 +44,7 @@ class ExportCard:
     smallest_side: int
     model: Mapping[str, Any] = field(default_factory=dict)
     quantised: Mapping[str, Any] = field(default_factory=dict)
+    filling: Filling = _AS_THEY_ARE
 
     def to_json(self) -> str:
         """The text that files hold."""
@@ -50,6 +55,7 @@ class ExportCard:
             "smallest_side": self.smallest_side,
             "model": dict(self.model),
             "quantised": dict(self.quantised),
+            "filling": self.filling._asdict(),
         }
         return json.dumps(values, ensure_ascii=False, allow_nan=False)
 
@@ -82,8 +88,21 @@ class ExportCard:
             if type(smallest_side) is not int:
                 raise ValueError(f"smallest_side is {smallest_side!r:.20}; a whole number expected")
             label_space = LabelSpace.from_dict(values["label_space"], source=source)
-            return cls(outputs, label_space, smallest_side, dict(values["model"]), dict(values["quantised"]))
+            filling = _filling(values.get("filling"))
+            return cls(outputs, label_space, smallest_side, dict(values["model"]), dict(values["quantised"]), filling)
         except (TextError, ConfigError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, WeightsError):
                 raise
             raise WeightsError(f"{source}: its metadata cannot be read ({error}); export the model again") from error
+
+
+def _filling(values: Any) -> Filling:
+    """Of a card; files of earlier versions have none."""
+    if values is None:
+        return _AS_THEY_ARE
+    stride, mean = values["stride"], values["mean"]
+    if type(stride) is not int or not 1 <= stride <= _MAX_STRIDE:
+        raise ValueError(f"the stride of filling is {stride!r:.20}; a whole number from 1 to {_MAX_STRIDE} expected")
+    if not isinstance(mean, list) or not all(isinstance(value, int | float) for value in mean):
+        raise ValueError(f"the mean of filling is {mean!r:.80}; a number of each band expected")
+    return Filling(stride, tuple(float(value) for value in mean))

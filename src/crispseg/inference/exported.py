@@ -129,8 +129,9 @@ class FileBackend:
 
     def run(self, images: Floats) -> list[Floats]:
         """What the file gives of classes (N, K, h, w), and of boundaries (N, 1, h, w) if it does."""
-        found = self.model(images)
-        return [found[name] for name in (self._classes, "boundaries") if name in found]
+        height, width = images.shape[-2:]
+        found = self.model(self.model.card.filling.fill(images))
+        return [found[name][..., :height, :width] for name in (self._classes, "boundaries") if name in found]
 
     def probabilities(self, maps: Sequence[Floats]) -> list[Floats]:
         """Class and boundary probabilities of what `run` gave, or of rows of it."""

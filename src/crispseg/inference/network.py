@@ -16,6 +16,7 @@ from crispseg.errors import ConfigError
 from crispseg.inference.converted import ConvertedNetwork
 from crispseg.inference.looks import BATCH_PIXELS, CPU_BATCH_PIXELS
 from crispseg.inference.precision import checked_precision
+from crispseg.ops.cells import Filling
 from crispseg.ops.hardware import computes_bfloat16
 from crispseg.ops.resize import resize
 from crispseg.types import SegmentationOutput
@@ -53,6 +54,7 @@ class NetworkBackend:
         self._wanted = checked_precision(precision)
         finish: Callable[[Any], Callable[[Tensor], object]] = torch.compile if compile else _as_it_is
         self._run = finish(model)
+        self._filling: Filling = getattr(model, "filling", Filling())
         self._converted = ConvertedNetwork(model, finish) if isinstance(model, nn.Module) else None
 
     @property
@@ -89,6 +91,8 @@ class NetworkBackend:
 
     def run(self, images: Tensor) -> list[Tensor]:
         """The model itself on (N, 3, h, w), its contract checked: logits, and the boundary branch's if it has one."""
+        size_hw = (images.shape[-2], images.shape[-1])
+        images = self._filling.fill(images)
         output = self._output(images)
         if not isinstance(output, SegmentationOutput):
             raise ConfigError(f"the model returned {type(output).__name__}; a crispseg.SegmentationOutput expected")
@@ -106,7 +110,7 @@ class NetworkBackend:
                     f"{(batch, 1, height, width)} expected, as the images"
                 )
             maps.append(output.boundary_logits)
-        return maps
+        return [values[..., : size_hw[0], : size_hw[1]] for values in maps]
 
     def probabilities(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Class (N, K, h, w) and boundary (N, 1, h, w) probabilities of what `run` gave, or of rows of it, float32."""

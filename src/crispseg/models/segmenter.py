@@ -12,6 +12,7 @@ from crispseg.config import ModelConfig
 from crispseg.heads import Head
 from crispseg.labels import LabelSpace
 from crispseg.notebooks import html_legend, html_table
+from crispseg.ops.cells import Filling
 from crispseg.types import Features, SegmentationOutput
 
 __all__ = ["Segmenter"]
@@ -50,6 +51,12 @@ class Segmenter(nn.Module):
     def num_classes(self) -> int:
         """K."""
         return self.label_space.num_classes
+
+    @property
+    def filling(self) -> Filling:
+        """How images are to be filled up so that maps of all strides lie where the image does; `forward` does not."""
+        stride = self.backbone.info.top.stride if self.head.cells_are_areas else 1
+        return Filling(stride, tuple(self.mean.flatten().tolist()))
 
     def _repr_html_(self) -> str:
         """What the model is made of and which classes it knows, for notebooks."""

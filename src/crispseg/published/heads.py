@@ -32,6 +32,7 @@ class ReleasedDeepLabV3Plus(Head):
     On the identity context this is the released "FCN", which has the same decoder.
     """
 
+    cells_are_areas = False
     default_context = "released_aspp"
 
     def __init__(self, info: FeaturesInfo, num_classes: int, context: Context, *, channels: int = 256) -> None:
@@ -50,6 +51,7 @@ class ReleasedDeepLabV3Plus(Head):
 class ReleasedGSCNN(Head):
     """GSCNN: image gradients join after the shape stream only; gates with a hidden layer; Canny of wrapped bytes."""
 
+    cells_are_areas = False
     default_context = "released_aspp"
     extra_channels = 1
     system = "gscnn"
@@ -104,6 +106,7 @@ class ReleasedGSCNN(Head):
 class ReleasedDecoupled(Head):
     """Decoupled: unpadded downsampling, a warp that shifts by up to half a cell at zero flow, zeros outside."""
 
+    cells_are_areas = False
     default_context = "released_aspp"
     system = "decoupled"
 
@@ -150,6 +153,7 @@ class ReleasedDecoupled(Head):
 class ReleasedGFF(Head):
     """GFF: three levels of half the width, a gate per channel, fused one after the other; dilated dense blocks."""
 
+    cells_are_areas = False
     default_context = "released_aspp"
 
     def __init__(self, info: FeaturesInfo, num_classes: int, context: Context, *, channels: int = 256) -> None:

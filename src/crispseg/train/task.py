@@ -106,7 +106,7 @@ class SegmentationTask(L.LightningModule):
         if batch_idx % self.recipe.train.accumulate == 0:
             self.batch_names.clear()
         self.batch_names += batch["name"]
-        output = self.model(self._images(batch))
+        output = self.model(self._laid_out(batch["image"]))
         with torch.autocast(self.device.type, enabled=False), batch_of_all_processes():
             terms = self.loss(_as_float32(output), batch["labels"])
             total = torch.stack(list(terms.values())).sum()
@@ -168,7 +168,9 @@ class SegmentationTask(L.LightningModule):
         if self.before_validation_step is not None:
             self.before_validation_step()
         is_shown = batch_idx < self.recipe.train.picture_count  # a batch has an image or more
-        output: SegmentationOutput = self.model(self._images(batch), with_maps=is_shown)
+        images = batch["image"]
+        filled = self._laid_out(self.model.filling.fill(images))
+        output = self.model(filled, with_maps=is_shown).within((images.shape[-2], images.shape[-1]))
         highest, prediction = output.logits.max(dim=1)  # argmax is three times as slow
         if not torch.isfinite(highest).all():  # said at the end: other processes may have other numbers of images
             self.diverged_on = self.diverged_on or batch["name"][0]
@@ -209,8 +211,7 @@ class SegmentationTask(L.LightningModule):
 
     # ── helpers ──
 
-    def _images(self, batch: Batch) -> Tensor:
-        images = batch["image"]
+    def _laid_out(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last) if self.recipe.train.channels_last else images
 
     def _of_whole_batch(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
