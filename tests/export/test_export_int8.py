@@ -237,3 +237,15 @@ def test_the_command_exports_a_model_in_8_bits(ending, tmp_path):
     assert done.exit_code == 2
     assert "3.png" in done.output
     assert not (tmp_path / f"a.{ending}").exists()
+
+
+def test_layers_are_ranked_by_the_labels_that_change_not_by_how_far_logits_move():
+    expected = {"logits": np.float32([[[[3.0, 1.0]], [[0.0, 0.0]]]])}
+    far = {"logits": expected["logits"] * 10}  # the same labels
+    near = {"logits": expected["logits"] - np.float32([[[[0.0, 1.5]], [[0.0, 0.0]]]])}  # half of the labels
+    assert int8_room._error(far, expected) == 0
+    assert int8_room._error(near, expected) == 0.5
+    boundaries = {"boundaries": np.float32([[[[0.0, 1.0]]]])}
+    assert int8_room._error(far | {"boundaries": np.float32([[[[0.5, 1.0]]]])}, expected | boundaries) == pytest.approx(
+        0.5
+    )

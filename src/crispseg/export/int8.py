@@ -189,7 +189,8 @@ class _Labeller:
         return self._exported.label_space
 
     def __call__(self, image: npt.NDArray[np.uint8]) -> _Labelled:
-        return _Labelled(_labels(self._exported(_as_batch(image)))[0])
+        filled = self._exported.card.filling.fill(_as_batch(image))
+        return _Labelled(_labels(self._exported(filled))[0, : image.shape[0], : image.shape[1]])
 
 
 def _scores(exported: ExportedModel, options: Int8, what: str) -> _Scores | None:
@@ -238,7 +239,8 @@ def _ranked(
 ) -> list[str]:
     """Layers, first the one that leaves the smallest error when it alone is taken back to float."""
     runtime = needed("onnxruntime", "onnx", "comparing layers")
-    tried = [_part(image, _sides(image, lambda side: min(side, _RANKED_SIDE))) for image in images[:_RANKED_ON]]
+    spread = images[:: max(len(images) // _RANKED_ON, 1)][:_RANKED_ON]
+    tried = [_part(image, _sides(image, lambda side: min(side, _RANKED_SIDE))) for image in spread]
     expected = [reference(image) for image in tried]
 
     def error_without(name: str) -> float:
@@ -253,13 +255,15 @@ def _ranked(
 
 
 def _error(found: Mapping[str, npt.NDArray[Any]], expected: Mapping[str, npt.NDArray[Any]]) -> float:
-    """Summed over outputs: of labels the share that differs, of others the power of the error over theirs."""
-    total = 0.0
-    for name, ours in expected.items():
-        if name == "labels":
-            total += float((found[name] != ours).mean())
-        else:
-            total += float(np.square(found[name] - ours).mean() / max(float(ours.var()), 1e-12))
+    """The share of labels that differ, and of boundaries the power of the error over theirs.
+
+    Not the power of the logits' error: of models/camvid it names layers whose return to float changes no label, and
+    passes over the first eight, which alone move outlines.
+    """
+    total = float((_labels(found) != _labels(expected)).mean())
+    if "boundaries" in expected:
+        ours = expected["boundaries"]
+        total += float(np.square(found["boundaries"] - ours).mean() / max(float(ours.var()), 1e-12))
     return total
 
 
