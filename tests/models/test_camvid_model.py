@@ -24,7 +24,7 @@ def test_the_folder_is_small_and_its_card_says_how_it_was_trained():
     card = saved_card(FOLDER)
     assert card["stored_bits"] == 16
     assert card["recipe"]["data"]["layout"] == "camvid"
-    assert card["recipe"]["model"]["weights"] == "runs/camvid_lite0_cpu"  # which began from ImageNet weights
+    assert card["recipe"]["model"]["weights"] == "runs/camvid_lite0_further"  # whose weights began from ImageNet
     assert "ImageNet" in card["source"]["backbone"]
     assert "../" not in (FOLDER / "card.json").read_text(encoding="utf-8")
     assert 0.6 < card["metrics"]["mean_iou"] < 1
