@@ -287,3 +287,25 @@ def test_a_range_that_is_no_image_is_said_once(caplog):
     model(images * 1.2 - 0.1)
     model.train()(images[:, :, :, :] * 255)
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("head", ["gff", "gscnn", "decoupled"])
+def test_crops_that_the_stride_does_not_divide_are_filled_up(tiny, head):
+    """The loss is that of the filled crop's output, cut by hand."""
+    recipe = tiny(f"model.head={head}", "data.crop_hw=[40,56]")
+    dataset = build_dataset(recipe.data, "train", augment=True, seed=0)
+    model = build_model(recipe.model, dataset.label_space)
+    task = SegmentationTask(model, build_loss(model.head.system, recipe.loss, model.num_classes), recipe)
+    model.eval()  # batch normalisation and dropout at rest
+    images = torch.rand(2, 3, 40, 56)
+    stride = model.backbone.info.top.stride
+    assert 40 % stride
+    canvas = model.mean.expand(2, 3, -(-40 // stride) * stride, -(-56 // stride) * stride).clone()
+    canvas[..., :40, :56] = images
+    expected = model(canvas).logits[..., :40, :56]
+    output = task._output(images)
+    torch.testing.assert_close(output.logits, expected, atol=1e-4, rtol=1e-4)
+    model.train()
+    labels = torch.randint(0, model.num_classes, (2, 40, 56))
+    torch.stack(list(task.loss(task._output(images), labels).values())).sum().backward()
+    assert all(torch.isfinite(values.grad).all() for values in model.parameters() if values.grad is not None)

@@ -168,7 +168,7 @@ class _Watched(nn.Module):
 
     def forward(self, images: Tensor) -> SegmentationOutput:
         size_hw = (images.shape[-2], images.shape[-1])
-        images = self.model.filling.fill(images)
+        images = self.model.filled(images)
         head, features = self.model.head, self.model.features(images)
         with _kept_parts(head) if self._gates else nullcontext():
             output: SegmentationOutput = head(features, images, with_maps=True).within(size_hw)

@@ -55,8 +55,17 @@ class Segmenter(nn.Module):
     @property
     def filling(self) -> Filling:
         """How images are to be filled up so that maps of all strides lie where the image does; `forward` does not."""
-        stride = self.backbone.info.top.stride if self.head.cells_are_areas else 1
-        return Filling(stride, tuple(self.mean.flatten().tolist()))
+        return Filling(self._whole_cells, tuple(self.mean.flatten().tolist()))
+
+    def filled(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) as `filling` fills them; a GPU is not waited for where there is nothing to do."""
+        is_whole = all(side % self._whole_cells == 0 for side in images.shape[-2:])
+        return images if is_whole else torch.as_tensor(self.filling.fill(images))
+
+    @property
+    def _whole_cells(self) -> int:
+        """What sides of images are to be multiples of."""
+        return self.backbone.info.top.stride if self.head.cells_are_areas else 1
 
     def _repr_html_(self) -> str:
         """What the model is made of and which classes it knows, for notebooks."""

@@ -106,7 +106,7 @@ class SegmentationTask(L.LightningModule):
         if batch_idx % self.recipe.train.accumulate == 0:
             self.batch_names.clear()
         self.batch_names += batch["name"]
-        output = self.model(self._laid_out(batch["image"]))
+        output = self._output(batch["image"])
         with torch.autocast(self.device.type, enabled=False), batch_of_all_processes():
             terms = self.loss(_as_float32(output), batch["labels"])
             total = torch.stack(list(terms.values())).sum()
@@ -168,9 +168,7 @@ class SegmentationTask(L.LightningModule):
         if self.before_validation_step is not None:
             self.before_validation_step()
         is_shown = batch_idx < self.recipe.train.picture_count  # a batch has an image or more
-        images = batch["image"]
-        filled = self._laid_out(self.model.filling.fill(images))
-        output = self.model(filled, with_maps=is_shown).within((images.shape[-2], images.shape[-1]))
+        output = self._output(batch["image"], with_maps=is_shown)
         highest, prediction = output.logits.max(dim=1)  # argmax is three times as slow
         if not torch.isfinite(highest).all():  # said at the end: other processes may have other numbers of images
             self.diverged_on = self.diverged_on or batch["name"][0]
@@ -211,8 +209,13 @@ class SegmentationTask(L.LightningModule):
 
     # ── helpers ──
 
-    def _laid_out(self, images: Tensor) -> Tensor:
-        return images.contiguous(memory_format=torch.channels_last) if self.recipe.train.channels_last else images
+    def _output(self, images: Tensor, with_maps: bool = False) -> SegmentationOutput:
+        """Of images that are filled up to whole cells, in training as in validation and in `Predictor`."""
+        filled = self.model.filled(images)
+        if self.recipe.train.channels_last:
+            filled = filled.contiguous(memory_format=torch.channels_last)
+        output: SegmentationOutput = self.model(filled, with_maps=with_maps)
+        return output.within((images.shape[-2], images.shape[-1]))
 
     def _of_whole_batch(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """Values of this process's part of the batch to those of the batch of all processes, without gradient."""
