@@ -76,7 +76,7 @@ class NetworkBackend:
     def precision(self) -> str:
         """As given, or what suits model and device: a rule, not a trial, so that results repeat.
 
-        Unasked, images (and windows) of fewer than 64×64 pixels are computed in float32 anyway.
+        Unasked, images (and windows) of fewer than 64×64 pixels, filled up, are computed in float32 anyway.
         """
         if self._wanted != "auto":
             return self._wanted
