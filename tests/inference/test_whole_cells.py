@@ -139,3 +139,11 @@ def test_a_card_with_an_odd_filling_is_refused(filling):
 
 def test_released_networks_keep_corners_in_place_and_see_images_as_they_are():
     assert not ReleasedGFF.cells_are_areas
+
+
+def test_small_images_are_computed_in_float32_as_large_as_they_are_filled(model):
+    """A rule of the image, so that `evaluate`, in float32, and `segment` agree on them."""
+    small = IMAGE[:40, :48]  # filled to 64×64
+    found = crispseg.Predictor(model, keep_probability=True)(small)
+    exact = crispseg.Predictor(model, keep_probability=True, precision="float32")(small)
+    np.testing.assert_array_equal(found.probability, exact.probability)

@@ -76,7 +76,7 @@ class NetworkBackend:
     def precision(self) -> str:
         """As given, or what suits model and device: a rule, not a trial, so that results repeat.
 
-        Unasked, images (and windows) of fewer than 64×64 pixels, filled up, are computed in float32 anyway.
+        Unasked, images (and windows) of fewer than 64×64 pixels are computed in float32 anyway.
         """
         if self._wanted != "auto":
             return self._wanted
@@ -93,7 +93,7 @@ class NetworkBackend:
         """The model itself on (N, 3, h, w), its contract checked: logits, and the boundary branch's if it has one."""
         size_hw = (images.shape[-2], images.shape[-1])
         images = self._filling.fill(images)
-        output = self._output(images)
+        output = self._output(images, is_small=size_hw[0] * size_hw[1] < _SMALL)
         if not isinstance(output, SegmentationOutput):
             raise ConfigError(f"the model returned {type(output).__name__}; a crispseg.SegmentationOutput expected")
         batch, _, height, width = images.shape
@@ -117,10 +117,10 @@ class NetworkBackend:
         # Channels first in memory: softmax and what reads single classes are faster there than the copy costs.
         return [maps[0].float().contiguous().softmax(dim=1), *(values.float().sigmoid() for values in maps[1:])]
 
-    def _output(self, images: Tensor) -> object:
+    def _output(self, images: Tensor, is_small: bool) -> object:
         precision = self.precision
         unasked = self._wanted == "auto"
-        if unasked and images.shape[-2] * images.shape[-1] < _SMALL:
+        if unasked and is_small:
             return self._run(images)
         if precision == "float32" and not (unasked and images.device.type == "cpu"):
             return self._run(images)  # by name: the network itself, to the last bit
