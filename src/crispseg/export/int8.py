@@ -189,8 +189,7 @@ class _Labeller:
         return self._exported.label_space
 
     def __call__(self, image: npt.NDArray[np.uint8]) -> _Labelled:
-        filled = self._exported.card.filling.fill(_as_batch(image))
-        return _Labelled(_labels(self._exported(filled))[0, : image.shape[0], : image.shape[1]])
+        return _Labelled(_labels(self._exported.filled(_as_batch(image)))[0])
 
 
 def _scores(exported: ExportedModel, options: Int8, what: str) -> _Scores | None:

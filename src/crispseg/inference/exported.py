@@ -99,6 +99,12 @@ class ExportedModel:
         found = self._run(np.ascontiguousarray(images, dtype=np.float32))
         return dict(zip(self.card.outputs, found, strict=True))
 
+    def filled(self, images: Floats) -> dict[str, npt.NDArray[Any]]:
+        """The same of images that are filled up as the card says, cut to their size."""
+        height, width = images.shape[-2:]
+        found = self(self.card.filling.fill(images))
+        return {name: values[..., :height, :width] for name, values in found.items()}
+
 
 class FileBackend:
     """What a `Predictor` does with an exported file, in NumPy.
@@ -129,9 +135,8 @@ class FileBackend:
 
     def run(self, images: Floats) -> list[Floats]:
         """What the file gives of classes (N, K, h, w), and of boundaries (N, 1, h, w) if it does."""
-        height, width = images.shape[-2:]
-        found = self.model(self.model.card.filling.fill(images))
-        return [found[name][..., :height, :width] for name in (self._classes, "boundaries") if name in found]
+        found = self.model.filled(images)
+        return [found[name] for name in (self._classes, "boundaries") if name in found]
 
     def probabilities(self, maps: Sequence[Floats]) -> list[Floats]:
         """Class and boundary probabilities of what `run` gave, or of rows of it."""
