@@ -220,6 +220,16 @@ def _pretrained(values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return values
 
 
+# Stride 16 and levels twice as wide as the reduced protocol's: at stride 32 a body has nothing to warp.
+_PRETRAINED_LITE0 = {
+    "tf_efficientnet_lite0": {
+        "output_stride": 16,
+        "channels": 128,
+        "backbone_padding": "centred",
+        "pretrained": True,
+    }
+}
+
 PROTOCOLS: dict[str, Protocol] = {
     "full": Protocol(
         "Full protocol: 480×360, 150 epochs, GPU",
@@ -241,23 +251,24 @@ PROTOCOLS: dict[str, Protocol] = {
         ),
         _values((180, 240), epochs=12, batch_size=4, validate_every=4, workers=1),
     ),
-    # Stride 16 and levels twice as wide as the reduced protocol's: at stride 32 a body has nothing to warp.
     "pretrained": Protocol(
         "Pretrained protocol: 240×180, 6 epochs, CPU",
         (180, 240),
-        {
-            "tf_efficientnet_lite0": {
-                "output_stride": 16,
-                "channels": 128,
-                "backbone_padding": "centred",
-                "pretrained": True,
-            }
-        },
+        _PRETRAINED_LITE0,
         (
             *("pspnet", "gff", "gff_dfp", "deeplabv3plus", "deeplabv3plus_decoupled"),
             *("deeplabv3plus_decoupled_letter", "gscnn", "gscnn_letter", *PEERS),
         ),
         _pretrained(_values((180, 240), epochs=6, batch_size=4, validate_every=3, workers=0)),
+        start="ImageNet weights",
+    ),
+    # Whether edge branches, whose losses outweigh the segmentation's in the first epochs, help once those are over.
+    "pretrained_longer": Protocol(
+        "Longer pretrained protocol: 240×180, 18 epochs, CPU",
+        (180, 240),
+        _PRETRAINED_LITE0,
+        ("deeplabv3plus", "deeplabv3plus_decoupled", "gscnn"),
+        _pretrained(_values((180, 240), epochs=18, batch_size=4, validate_every=6, workers=0)),
         start="ImageNet weights",
     ),
 }
