@@ -24,6 +24,7 @@ from datetime import date
 from itertools import pairwise
 from pathlib import Path
 
+import depthwise_step
 from machine import commit, processor
 
 ROOT = Path(__file__).parents[1]
@@ -190,7 +191,7 @@ def page() -> str:
                 f"| {found['memory_mib']} | {found['memory_mib'] / base['memory_mib']:.2f}× | {whole:.2f}× |"
             )
         lines += ["", f"{base['machine']}; PyTorch {base['torch']}; {base['date']}; commit {base['commit']}."]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *depthwise_step.section()]) + "\n"
 
 
 INTRODUCTION = """

@@ -21,6 +21,7 @@ from crispseg.config import Recipe
 from crispseg.data import build_dataset
 from crispseg.losses import build_loss
 from crispseg.models import build_model
+from crispseg.train.depthwise import depthwise_in_float32
 from crispseg.train.optim import build_optimizer
 from crispseg.types import SegmentationOutput
 
@@ -46,7 +47,8 @@ def seconds_per_step(recipe: Recipe, repeats: int = 10, warm_up: int = 3) -> dic
     times = []
     for _ in range(warm_up + repeats):
         started = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=values.precision == "bf16"):
+        half = torch.autocast(device.type, torch.bfloat16, enabled=values.precision == "bf16")
+        with half, depthwise_in_float32(device.type):
             output = model(batch)
         total = torch.stack(list(loss(_as_float32(output), labels).values())).sum()
         optimizer.zero_grad()

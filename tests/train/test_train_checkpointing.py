@@ -10,9 +10,11 @@ from crispseg.models import create_model
 from crispseg.recipes import load_recipe
 from crispseg.train import fit
 from crispseg.train.checkpointing import checkpoint_blocks, repeated_blocks
+from crispseg.train.depthwise import depthwise_in_float32
+from crispseg.train.task import _as_float32
 
 
-def step(head, backbone, what):
+def step(head, backbone, what, half=False):
     """Loss, gradients, buffers, the next random number, and the bytes that the graph keeps."""
     torch.manual_seed(0)
     model = create_model(head, backbone=backbone, num_classes=3, channels=8, output_stride=16).train()
@@ -28,7 +30,9 @@ def step(head, backbone, what):
 
     torch.manual_seed(2)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        terms = build_loss(model.head.system, LossConfig(), 3)(model(images), labels)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half), depthwise_in_float32("cpu"):
+            output = model(images)
+        terms = build_loss(model.head.system, LossConfig(), 3)(_as_float32(output), labels)
     loss = torch.stack(list(terms.values())).sum()
     loss.backward()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
@@ -45,9 +49,10 @@ def step(head, backbone, what):
         ("plain", "test_convnext"),
     ],
 )
-def test_a_step_is_the_same_bit_for_bit_and_keeps_less(head, backbone, what):
-    loss, gradients, buffers, drawn, kept = step(head, backbone, what)
-    *expected, kept_without = step(head, backbone, None)
+@pytest.mark.parametrize("half", [False, True])
+def test_a_step_is_the_same_bit_for_bit_and_keeps_less(head, backbone, what, half):
+    loss, gradients, buffers, drawn, kept = step(head, backbone, what, half)
+    *expected, kept_without = step(head, backbone, None, half)
     assert kept < 0.9 * kept_without
     assert torch.equal(loss, expected[0])
     assert torch.equal(drawn, expected[2 + 1])

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
+from crispseg.train.depthwise import depthwise_in_float32
+
 __all__ = ["checkpoint_blocks", "repeated_blocks"]
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -63,10 +65,11 @@ class _Checkpointed(nn.Module):
 
     def _contexts(self) -> tuple[Any, Any]:
         """Around the first computation of the block, and around the second."""
-        if not self.keeps_convolutions:
-            return contextlib.nullcontext(), _spare_buffers(self)
-        first, again = create_selective_checkpoint_contexts(_keep_convolutions)  # type: ignore[no-untyped-call]
-        return first, _spare_buffers(self, again)
+        first: Any = contextlib.nullcontext()
+        again: Any = contextlib.nullcontext()
+        if self.keeps_convolutions:
+            first, again = create_selective_checkpoint_contexts(_keep_convolutions)  # type: ignore[no-untyped-call]
+        return _computed_as_a_step(self, first), _computed_as_a_step(self, _spare_buffers(self, again))
 
 
 def _keep_convolutions(context: Any, operator: Any, image: Any = None, *rest: Any, **keywords: Any) -> CheckpointPolicy:
@@ -87,13 +90,21 @@ def _checkpointed_kind(kind: type[nn.Module]) -> type[nn.Module]:
 
 
 @contextlib.contextmanager
-def _spare_buffers(block: nn.Module, within: Any = None) -> Iterator[None]:
+def _computed_as_a_step(block: nn.Module, within: Any) -> Iterator[None]:
+    """As `SegmentationTask` computes all of a step's forward, which the second computation is no part of."""
+    device_type = next((parameter.device.type for parameter in block.parameters()), "cpu")
+    with depthwise_in_float32(device_type), within:
+        yield
+
+
+@contextlib.contextmanager
+def _spare_buffers(block: nn.Module, within: Any) -> Iterator[None]:
     """Copies take the place of a block's buffers, so that what is computed again is not counted again."""
     own = [(module, dict(module._buffers)) for module in block.modules() if module._buffers]
     for module, buffers in own:
         module._buffers.update({name: None if value is None else value.clone() for name, value in buffers.items()})
     try:
-        with within or contextlib.nullcontext():
+        with within:
             yield
     finally:
         for module, buffers in own:

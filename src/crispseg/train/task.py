@@ -20,6 +20,7 @@ from crispseg.metrics import SegmentationScores
 from crispseg.models import Segmenter
 from crispseg.train.batches import Batch
 from crispseg.train.checkpointing import checkpoint_blocks
+from crispseg.train.depthwise import depthwise_in_float32
 from crispseg.train.optim import build_optimizer, build_schedule
 from crispseg.train.sharding import shard, whole
 from crispseg.types import SegmentationOutput
@@ -106,7 +107,8 @@ class SegmentationTask(L.LightningModule):
         if batch_idx % self.recipe.train.accumulate == 0:
             self.batch_names.clear()
         self.batch_names += batch["name"]
-        output = self._output(batch["image"])
+        with depthwise_in_float32(self.device.type):
+            output = self._output(batch["image"])
         with torch.autocast(self.device.type, enabled=False), batch_of_all_processes():
             terms = self.loss(_as_float32(output), batch["labels"])
             total = torch.stack(list(terms.values())).sum()
