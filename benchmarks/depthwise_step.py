@@ -99,11 +99,11 @@ def measure(head: str, context: str, backbone: str, stride: int, rounds: int) ->
 
 INTRODUCTION = """
 In bfloat16 the backward passes of depthwise convolutions take half of a step of EfficientNet-Lite0 at stride 16 on a
-CPU, more than three times as long as in float32 (PyTorch 2.14 and its profiler). `crispseg fit` computes these convolutions in float32 there
-(`train/depthwise.py`), all others in bfloat16. Batch 4, 256×320, forward and backward of the network, processor seconds
-(spread over rounds), `python benchmarks/depthwise_step.py`. "AVX512_CORE_BF16" leaves AMX out by
-`ONEDNN_MAX_CPU_ISA`; bfloat16 gains nothing over float32 there for networks as small as these. On the EPYC with
-AVX512-BF16 that other pages are of, it was not measured. Trainings before 30 November 2026 were without it.
+CPU, more than three times as long as in float32 (PyTorch 2.14 and its profiler). `crispseg fit` computes these
+convolutions in float32 there (`train/depthwise.py`), all others in bfloat16. Batch 4, 256×320, forward and backward of
+the network, processor seconds (spread over rounds), `python benchmarks/depthwise_step.py`. "AVX512_CORE_BF16" leaves
+AMX out by `ONEDNN_MAX_CPU_ISA`; bfloat16 gains nothing over float32 there for networks as small as these. On the EPYC
+with AVX512-BF16 that other pages are of, it was not measured. Trainings before 30 November 2026 were without it.
 """
 
 if __name__ == "__main__":

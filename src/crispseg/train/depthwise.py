@@ -20,8 +20,9 @@ def depthwise_in_float32(device_type: str) -> AbstractContextManager[Any]:
 
     The processor multiplies bfloat16 matrices itself, but a depthwise convolution has none, and its backward pass takes
     more than three times as long in bfloat16 as in float32 (PyTorch 2.14). A step of EfficientNet-Lite0 takes 0.6 to
-    0.8 of the time with them in float32 (docs/results/training_step.md). What comes out is of the dtype that autocast gives, so that what follows
-    is as before. Where a backward pass computes the forward again, that must be inside, too: see `checkpointing`.
+    0.8 of the time with them in float32 (docs/results/training_step.md). What comes out is of the dtype that autocast
+    gives, so that what follows is as before. Where a backward pass computes the forward again, that must be inside,
+    too: see `checkpointing`.
 
     Args:
         device_type: of the tensors; nothing changes but for ``"cpu"``.
