@@ -21,8 +21,7 @@ class Convolutions(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func in (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default):
-            weight = next(a for a in args[1:] if isinstance(a, torch.Tensor) and a.ndim == 4 and a.shape[-1] <= 5)
-            groups = args[8] if func is torch.ops.aten.convolution.default else args[9]
+            weight, groups = (args[1], args[8]) if func is torch.ops.aten.convolution.default else (args[2], args[9])
             kind = "depthwise" if groups > 1 and weight.shape[1] == 1 else "other"
             self.seen.add((func.overloadpacket._qualified_op_name.split("::")[1], kind, weight.dtype))
         return func(*args, **(kwargs or {}))

@@ -61,15 +61,19 @@ class _Checkpointed(nn.Module):
     def forward(self, *arguments: Any, **keywords: Any) -> Any:
         if not self.training:
             return super().forward(*arguments, **keywords)
-        return checkpoint(super().forward, *arguments, use_reentrant=False, context_fn=self._contexts, **keywords)
+        return checkpoint(self._computed, *arguments, use_reentrant=False, context_fn=self._contexts, **keywords)
+
+    def _computed(self, *arguments: Any, **keywords: Any) -> Any:
+        """Both times as `SegmentationTask` computes a step's forward, which the second time is no part of."""
+        with depthwise_in_float32(next(self.parameters()).device.type):
+            return super().forward(*arguments, **keywords)
 
     def _contexts(self) -> tuple[Any, Any]:
         """Around the first computation of the block, and around the second."""
-        first: Any = contextlib.nullcontext()
-        again: Any = contextlib.nullcontext()
-        if self.keeps_convolutions:
-            first, again = create_selective_checkpoint_contexts(_keep_convolutions)  # type: ignore[no-untyped-call]
-        return _computed_as_a_step(self, first), _computed_as_a_step(self, _spare_buffers(self, again))
+        if not self.keeps_convolutions:
+            return contextlib.nullcontext(), _spare_buffers(self)
+        first, again = create_selective_checkpoint_contexts(_keep_convolutions)  # type: ignore[no-untyped-call]
+        return first, _spare_buffers(self, again)
 
 
 def _keep_convolutions(context: Any, operator: Any, image: Any = None, *rest: Any, **keywords: Any) -> CheckpointPolicy:
@@ -90,21 +94,13 @@ def _checkpointed_kind(kind: type[nn.Module]) -> type[nn.Module]:
 
 
 @contextlib.contextmanager
-def _computed_as_a_step(block: nn.Module, within: Any) -> Iterator[None]:
-    """As `SegmentationTask` computes all of a step's forward, which the second computation is no part of."""
-    device_type = next((parameter.device.type for parameter in block.parameters()), "cpu")
-    with depthwise_in_float32(device_type), within:
-        yield
-
-
-@contextlib.contextmanager
-def _spare_buffers(block: nn.Module, within: Any) -> Iterator[None]:
+def _spare_buffers(block: nn.Module, within: Any = None) -> Iterator[None]:
     """Copies take the place of a block's buffers, so that what is computed again is not counted again."""
     own = [(module, dict(module._buffers)) for module in block.modules() if module._buffers]
     for module, buffers in own:
         module._buffers.update({name: None if value is None else value.clone() for name, value in buffers.items()})
     try:
-        with within:
+        with within or contextlib.nullcontext():
             yield
     finally:
         for module, buffers in own:
