@@ -17,7 +17,7 @@ from datetime import date
 from pathlib import Path
 
 import torch
-from machine import commit, processor, seconds_of
+from machine import commit, one_thread, seconds_of
 
 from crispseg import create_model
 from crispseg.train.depthwise import depthwise_in_float32
@@ -43,7 +43,7 @@ def main() -> None:
     results[isa] = {
         "networks": found,
         "rounds": rounds,
-        "machine": f"one thread of {processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}",
+        "machine": one_thread(),
         "torch": torch.__version__,
         "date": f"{date.today():%d %B %Y}",
         "commit": commit(),

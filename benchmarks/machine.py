@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["commit", "processor", "seconds_of"]
+__all__ = ["commit", "one_thread", "processor", "seconds_of"]
 
 
 def processor() -> str:
@@ -19,6 +20,11 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def one_thread() -> str:
+    """The machine as a measurement on one of its threads meets it now."""
+    return f"one thread of {processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}"
 
 
 def commit() -> str:

@@ -24,8 +24,7 @@ from datetime import date
 from itertools import pairwise
 from pathlib import Path
 
-import depthwise_step
-from machine import commit, processor
+from machine import commit, one_thread
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results" / "training_step"
@@ -149,7 +148,7 @@ def measure(network: str, measures: tuple[str, ...], steps: int) -> dict[str, ob
         "parts": {name: round(statistics.median(p[at] for p in parts[1:]), 3) for at, name in enumerate(names)},
         "memory_mib": round(peak - imported),
         "imported_mib": round(imported),
-        "machine": machine(),
+        "machine": one_thread(),
         "torch": torch.__version__,
     }
 
@@ -159,11 +158,9 @@ def resident_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
-def machine() -> str:
-    return f"one thread of {processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}"
-
-
 def page() -> str:
+    import depthwise_step  # which brings PyTorch
+
     lines = ["# What a training step costs", "", *INTRODUCTION.strip().splitlines()]
     for network, (title, *_) in NETWORKS.items():
         path = RESULTS / f"{network}.json"
